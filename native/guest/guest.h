@@ -1,0 +1,15 @@
+/* What the files of the `_native` extension give to module.c. */
+#ifndef ACE_GUEST_H
+#define ACE_GUEST_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x03090000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+extern PyMethodDef ace_filter_methods[]; /* filter.c: the seccomp filter */
+extern PyMethodDef ace_encode_methods[]; /* encode.c: the value codec */
+extern PyMethodDef ace_spawn_methods[];  /* spawn.c: cloning and limiting players */
+
+#endif
