@@ -1,0 +1,79 @@
+# Two commands for everybody:   make demo   and   make test
+# For work on the code:         make native, check, fix, bench, asan
+#
+# Everything is installed into $(VENV); nothing outside this folder and pip's cache is written.
+
+VENV ?= .venv
+BUILD ?= build
+PYTEST_FLAGS ?= -n auto
+BENCH_FLAGS ?=
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Build requirements are pinned too: pip hands the first variable to isolated builds up to 25.2, the second from 25.3.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES := $(shell find src native -type f ! -name '*.pyc' ! -path '*/_bin/*' ! -name '*.so')
+PROJECT := meson.build pyproject.toml constraints.txt $(SOURCES)
+
+.PHONY: help demo test check fix bench asan native wheel clean
+
+help:
+	@echo 'make demo    install into $(VENV) and judge the embedded sample'
+	@echo 'make test    install with the development tools and run every test'
+	@echo 'make check   format, lint and type checks'
+	@echo 'make fix     format and lint what can be fixed without thought'
+	@echo 'make bench   the measurements of docs/performance.md'
+	@echo 'make asan    the tests with the native part under ASan and UBSan'
+	@echo 'make native  build the native part into src/, for work without installing'
+	@echo 'make wheel   build the source archive and the wheel into dist/'
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/python -m acesandbox demo
+
+test: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+check: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --python-version 3.10 src/acesandbox/guest
+	$(VENV)/bin/clang-format --dry-run --Werror $$(find native -name '*.[ch]')
+
+fix: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $$(find native -name '*.[ch]')
+
+bench: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m benchmarks $(BENCH_FLAGS)
+
+asan: $(VENV)/.installed-dev
+	VENV=$(VENV) sh tests/asan.sh
+
+native:
+	VENV=$(VENV) BUILD=$(BUILD) sh native/build.sh
+
+wheel: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) $(BUILD) build-asan dist src/acesandbox/_bin src/acesandbox/guest/*.so
+
+$(VENV)/.created:
+	@sh native/find-python.sh > /dev/null
+	"$$(sh native/find-python.sh)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(PROJECT)
+	$(VENV)/bin/python -m pip install --quiet .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created $(PROJECT)
+	$(VENV)/bin/python -m pip install --quiet '.[dev]'
+	@touch $@ $(VENV)/.installed
