@@ -1,0 +1,1 @@
+"""Tests mirror `src/`: one attack, one property or one user journey per test."""
