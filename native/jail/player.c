@@ -1,0 +1,644 @@
+/* One player: a process that holds one program. Start it, clock it, hear it out, end it.
+ *
+ * Most players live for half a millisecond, so the common case is: ask the zygote for a clone, sleep until SIGCHLD,
+ * reap, read all answers at once. Only a player that is still there after FIRST_SLEEP_MS is *watched*: its pid is
+ * learned, its descriptors are polled, its CPU clock is read. A player may write answers in between without waking
+ * anybody.
+ *
+ * Clocks. The limit of a stage (loading, or one test) is CPU time of the player's own process clock, taken when the
+ * stage's predecessor was heard of, never the player's word. Idle time is what is left of wall time when CPU time and
+ * the time spent waiting for a processor (schedstat) are taken away, so a busy machine cannot make a program idle.
+ *
+ * Trust. Everything on the player's socket is a claim by the program. A frame out of turn, out of bounds or of another
+ * type ends the player (CUT_PROTOCOL): no verdict can be had by confusing this parser, only lost. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor.h"
+
+enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
+
+/* ---- start ---- */
+
+static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu_seconds, uint64_t space) {
+    struct supervisor *s = pl->s;
+    struct {
+        struct frame_header h;
+        uint64_t limits[2];
+    } request = {{16, 'S', 0, 0}, {cpu_seconds, space}};
+    struct iovec part = {&request, sizeof request};
+    union {
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+                       .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int))};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, (size_t)n * sizeof(int));
+    return sendmsg(s->zygote.fd, &m, MSG_NOSIGNAL) == (ssize_t)sizeof request;
+}
+
+static bool trouble(struct player *pl, const char *format, const char *detail) {
+    static char text[256];
+    snprintf(text, sizeof text, format, detail);
+    pl->program->trouble = text;
+    pl->infrastructure = true;
+    return false;
+}
+
+static void close_fd(int *fd) {
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* Pipes for output, when anybody wants it: else the player's 1 and 2 are /dev/null. */
+static bool make_pipe(int ours_theirs[2]) {
+    if (pipe2(ours_theirs, O_CLOEXEC) < 0)
+        return false;
+    return fcntl(ours_theirs[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
+bool player_start(struct player *pl, struct supervisor *s, struct program *p, int stdin_fd) {
+    pl->s = s;
+    pl->program = p;
+    pl->sock = pl->out = pl->err = pl->test_sock = -1;
+    pl->main.pid = 0;
+    pl->test_process.pid = -1;
+    pl->proxied = -1;
+    pl->born = pl->stage_wall = now_s();
+
+    const struct limits *l = &p->unit->limits;
+    uint64_t cpu = (uint64_t)(l->load_cpu_s + l->program_cpu_s + l->cpu_s + l->quantum_s * p->unit->test_count) + 3;
+    uint64_t space = l->memory > 0 ? l->memory + s->zygote_virtual : 0;
+    bool output = l->keep_output || stdin_fd >= 0;
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+        char why[256];
+        if (s->zygote.pid <= 0 && !zygote_start(s, why))
+            return trouble(pl, "%s", why);
+        int pair[2], out[2] = {-1, -1}, err[2] = {-1, -1};
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+            return trouble(pl, "socketpair for a player: %s", strerror(errno));
+        if (output && (!make_pipe(out) || !make_pipe(err)))
+            return trouble(pl, "pipes for a player: %s", strerror(errno));
+        int fds[4] = {pair[1], out[1], err[1], stdin_fd};
+        bool asked = spawn_request(pl, fds, output ? (stdin_fd >= 0 ? 4 : 3) : 1, cpu, space);
+        close(pair[1]);
+        close_fd(&out[1]);
+        close_fd(&err[1]);
+        if (asked) {
+            s->replies_due++;
+            pl->sock = pair[0];
+            pl->out = out[0];
+            pl->err = err[0];
+            p->players++;
+            return true;
+        }
+        close(pair[0]);
+        close_fd(&out[0]);
+        close_fd(&err[0]);
+        guest_stop(&s->zygote); /* it died between two players: replace it */
+    }
+    return trouble(pl, "%s", "the zygote died twice when asked for a player");
+}
+
+/* The zygote answers every request with a pid; the last one is this player's. */
+static bool learn_pid(struct player *pl) {
+    struct supervisor *s = pl->s;
+    while (s->replies_due > 0) {
+        struct frame_header h;
+        void *payload = NULL;
+        int32_t pid = 0;
+        if (read_frame(s->zygote.fd, &h, &payload, 64) != 1 || h.type != 'S' || h.length != sizeof pid) {
+            free(payload);
+            /* A clone may live whose pid nobody knows. Nothing may run beside it: give up the whole jail. */
+            return trouble(pl, "%s", "the zygote died while cloning a player");
+        }
+        memcpy(&pid, payload, sizeof pid);
+        free(payload);
+        s->replies_due--;
+        if (s->replies_due > 0)
+            continue;
+        if (pid <= 0)
+            return trouble(pl, "the zygote could not clone a player: %s", strerror(-pid));
+        if (pl->main.pid == 0)
+            pl->main.pid = pid;
+    }
+    return true;
+}
+
+/* ---- clocks ---- */
+
+/* Nanoseconds a process's first thread has waited for a processor, in seconds (proc(5), /proc/pid/schedstat). */
+static double run_queue_wait_s(const struct player *pl, pid_t pid) {
+    if (pl->s->cfg->proc_dir < 0)
+        return 0;
+    char name[32], text[96];
+    snprintf(name, sizeof name, "%d/schedstat", (int)pid);
+    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    unsigned long long ran, waited;
+    return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? (double)waited * 1e-9 : 0;
+}
+
+/* CPU of everything the program runs. With new processes allowed, the process clock of init is not enough: whatever
+ * else is in the jail's /proc and is no guest of ours belongs to the program. */
+static double tree_cpu_s(const struct player *pl);
+
+static double player_cpu_s(const struct player *pl) {
+    if (pl->s->cfg->processes > 0 && pl->s->cfg->proc_dir >= 0)
+        return tree_cpu_s(pl);
+    return process_cpu_s(pl->main.pid);
+}
+
+static void new_stage(struct player *pl) {
+    pl->stage_wall = now_s();
+    if (!pl->watched)
+        return;
+    pl->stage_cpu = player_cpu_s(pl);
+    pl->stage_wait = run_queue_wait_s(pl, pl->main.pid);
+    if (pl->test_process.pid > 0) {
+        pl->stage_cpu += process_cpu_s(pl->test_process.pid);
+        pl->stage_wait += run_queue_wait_s(pl, pl->test_process.pid);
+    }
+}
+
+static void check_clocks(struct player *pl, bool waiting_for_us) {
+    double wall = now_s(), player_cpu = player_cpu_s(pl);
+    double test_cpu = pl->test_process.pid > 0 && !pl->test_process.gone ? process_cpu_s(pl->test_process.pid) : 0;
+    double limit = pl->loaded ? pl->test_limit : pl->load_limit;
+    const struct limits *l = &pl->program->unit->limits;
+    double spent = player_cpu + test_cpu - pl->stage_cpu;
+    if (spent > limit) {
+        bool test_process = pl->proxied >= 0 && !pl->call_open && test_cpu > player_cpu;
+        pl->cut = test_process ? CUT_TEST_PROCESS : CUT_CPU;
+        return;
+    }
+    if (l->wall_s > 0 && wall - pl->born > l->wall_s) {
+        pl->cut = CUT_WALL;
+        return;
+    }
+    if (waiting_for_us || wall - pl->stage_wall - spent < pl->idle_limit)
+        return;
+    double waited = run_queue_wait_s(pl, pl->main.pid);
+    if (pl->test_process.pid > 0)
+        waited += run_queue_wait_s(pl, pl->test_process.pid);
+    if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > pl->idle_limit)
+        pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_PROCESS : CUT_IDLE;
+}
+
+static double tree_cpu_s(const struct player *pl) {
+    const struct supervisor *s = pl->s;
+    long ticks = sysconf(_SC_CLK_TCK);
+    double sum = 0;
+    int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return process_cpu_s(pl->main.pid);
+    /* the jail's pid namespace is small: at most RLIMIT_NPROC entries; pids are tried in order from /proc itself */
+    char entries[32 << 10];
+    for (;;) {
+        ssize_t n = (ssize_t)getdents64(fd, entries, sizeof entries);
+        if (n <= 0)
+            break;
+        for (ssize_t at = 0; at < n;) {
+            struct dirent64_head {
+                uint64_t ino;
+                int64_t off;
+                unsigned short length;
+                unsigned char type;
+                char name[];
+            } *e = (void *)(entries + at);
+            at += e->length;
+            char *end;
+            long pid = strtol(e->name, &end, 10);
+            if (pid <= 1 || *end != '\0' || pid == s->judge.pid || pid == s->zygote.pid || pid == pl->test_process.pid)
+                continue;
+            char name[32], text[512];
+            snprintf(name, sizeof name, "%ld/stat", pid);
+            int stat = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+            if (stat < 0)
+                continue;
+            ssize_t got = read(stat, text, sizeof text - 1);
+            close(stat);
+            if (got <= 0)
+                continue;
+            text[got] = '\0';
+            char *after = strrchr(text, ')'); /* the name may hold anything; fields 14..17 count from behind it */
+            unsigned long u, k;
+            long cu, ck;
+            if (after != NULL && sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &u, &k,
+                                        &cu, &ck) == 4)
+                sum += (double)(u + k + (unsigned long)cu + (unsigned long)ck) / (double)ticks;
+        }
+    }
+    close(fd);
+    return sum;
+}
+
+/* ---- what it says ---- */
+
+static void settle_value(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+    uint32_t at = pl->queue[pl->answered];
+    const struct test *t = &pl->program->unit->tests[at];
+    struct result *r = &pl->program->results[at];
+    uint32_t microseconds;
+    memcpy(&microseconds, payload, sizeof microseconds);
+    const uint8_t *value = payload + sizeof microseconds;
+    size_t size = h->length - sizeof microseconds;
+    r->cpu_s = (float)(microseconds * 1e-6);
+    if (t->compare != ASK_JUDGE && t->expected.size == size && memcmp(value, t->expected.at, size) == 0) {
+        r->status = PASSED;
+    } else {
+        bool certain = t->compare == BYTES_STRICT && (h->flags & 1);
+        r->detail.size = 0;
+        r->flags &= (uint8_t)~RESULT_VALUE;
+        if (size <= DETAIL_MAX && bytes_add(&r->detail, value, size) == 0)
+            r->flags |= RESULT_VALUE; /* the host shows it against the expected value if this ends as `failed` */
+        if (certain)
+            r->status = FAILED;
+        else if (bytes_add(&pl->values[pl->answered], value, size) == 0)
+            pl->value_flags[pl->answered] = 1;
+        else
+            trouble(pl, "%s", "out of memory");
+    }
+    pl->answered++;
+}
+
+static void settle_text(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+    struct result *r = &pl->program->results[pl->queue[pl->answered]];
+    uint32_t microseconds;
+    memcpy(&microseconds, payload, sizeof microseconds);
+    result_set(r, h->flags, 0, 0, payload + sizeof microseconds, h->length - sizeof microseconds);
+    r->cpu_s = (float)(microseconds * 1e-6);
+    pl->answered++;
+}
+
+/* One frame of the player. False: out of turn. */
+static bool hear(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+    const struct unit *unit = pl->program->unit;
+    const struct test *t = pl->answered < pl->queued ? &unit->tests[pl->queue[pl->answered]] : NULL;
+    bool in_turn = pl->loaded && t != NULL && h->index == t->number && h->length >= 4;
+    switch (h->type) {
+    case 'L':
+        if (pl->loaded || pl->load_failed)
+            return false;
+        pl->loaded = true;
+        return true;
+    case 'V':
+        if (!in_turn || t->kind != KIND_PLAN)
+            return false;
+        settle_value(pl, h, payload);
+        return true;
+    case 'X':
+        if (h->flags == PASSED || h->flags >= NOT_RUN || h->length < 4)
+            return false;
+        if (h->index == AT_LOAD) {
+            if (pl->loaded || pl->load_failed)
+                return false;
+            pl->load_failed = true;
+            /* kept in a result of its own by whoever runs this player: see program.c */
+            struct result *load = &pl->program->results[unit->test_count];
+            result_set(load, h->flags, 0, 0, payload + 4, h->length - 4);
+            return true;
+        }
+        if (!in_turn || t->kind != KIND_PLAN)
+            return false;
+        settle_text(pl, h, payload);
+        return true;
+    case 'S':
+        if (!in_turn || t->kind != KIND_SHARED || h->flags >= NOT_RUN)
+            return false;
+        settle_text(pl, h, payload);
+        return true;
+    case 'A':
+        if (!pl->call_open)
+            return false;
+        pl->call_open = false;
+        return bytes_add_frame(&pl->test_outgoing, 'A', h->flags, h->index, payload, h->length) == 0;
+    case 'E': /* between clone and program: our own set-up failed (spawn.c, child_failed) */
+        if (pl->loaded)
+            return false;
+        trouble(pl, "a player could not be set up: %.200s", strerror(h->index));
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One frame of the test process. */
+static bool hear_test(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+    if (pl->proxied < 0 || pl->proxy_done)
+        return false;
+    const struct test *t = &pl->program->unit->tests[pl->proxied];
+    if (h->type == 'C') {
+        if (pl->call_open)
+            return false;
+        pl->call_open = true;
+        return bytes_add_frame(&pl->outgoing, 'C', h->flags, h->index, payload, h->length) == 0;
+    }
+    if (h->type == 'T' && h->index == t->number && h->flags < STATUSES && h->length >= 1) {
+        int origin = payload[0] ? RESULT_ORIGIN_TEST : 0;
+        result_set(&pl->program->results[pl->proxied], h->flags, origin, 0, payload + 1, h->length - 1);
+        pl->proxy_done = true;
+        return true;
+    }
+    return false;
+}
+
+/* Parse what has arrived. Returns the number of frames, -1 for a violation. */
+static int parse(struct player *pl, struct bytes *in, bool (*handler)(struct player *, const struct frame_header *,
+                                                                       const uint8_t *)) {
+    size_t at = 0;
+    int frames = 0;
+    while (in->size - at >= sizeof(struct frame_header)) {
+        struct frame_header h;
+        memcpy(&h, in->at + at, sizeof h);
+        if (h.length > WIRE_MAX_FROM_GUEST)
+            return -1;
+        if (in->size - at - sizeof h < h.length)
+            break;
+        if (!handler(pl, &h, in->at + at + sizeof h))
+            return -1;
+        at += sizeof h + h.length;
+        frames++;
+    }
+    bytes_drop(in, at);
+    return frames;
+}
+
+/* Read what is there. 1: something; 0: nothing now; -1: end of stream. */
+static int slurp(struct player *pl, int fd, struct bytes *in) {
+    static uint8_t chunk[CHUNK];
+    int got_any = 0;
+    for (;;) {
+        ssize_t n = recv(fd, chunk, sizeof chunk, MSG_DONTWAIT);
+        if (n > 0) {
+            if (bytes_add(in, chunk, (size_t)n) < 0)
+                trouble(pl, "%s", "out of memory");
+            got_any = 1;
+            if ((size_t)n < sizeof chunk)
+                return 1;
+        } else if (n == 0) {
+            return got_any ? 1 : -1;
+        } else if (errno != EINTR) {
+            return got_any ? 1 : (errno == EAGAIN ? 0 : -1);
+        }
+    }
+}
+
+static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut) {
+    static uint8_t chunk[CHUNK];
+    if (*fd < 0)
+        return;
+    /* bounded rounds: a program that prints without end must not keep us from our clocks */
+    for (int round = 0; round < 32; round++) {
+        ssize_t n = read(*fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            close_fd(fd);
+        if (n <= 0)
+            return;
+        size_t room = cap > into->size ? cap - into->size : 0;
+        size_t keep = (size_t)n < room ? (size_t)n : room;
+        if (keep < (size_t)n)
+            *cut = true;
+        if (keep > 0)
+            (void)bytes_add(into, chunk, keep);
+    }
+}
+
+static void drain_outputs(struct player *pl) {
+    struct program *p = pl->program;
+    drain_output(&pl->out, &p->out, p->unit->limits.output, &p->out_cut);
+    drain_output(&pl->err, &p->err, p->unit->limits.output, &p->err_cut);
+}
+
+/* Send what the socket takes of `out`. */
+static void push(int fd, struct bytes *out) {
+    while (out->size > 0) {
+        ssize_t n = send(fd, out->at, out->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            if (errno != EAGAIN)
+                out->size = 0; /* the reader is gone; its end is seen elsewhere */
+            return;
+        }
+        bytes_drop(out, (size_t)n);
+    }
+}
+
+/* ---- reaping ---- */
+
+static void reap(struct player *pl) {
+    struct supervisor *s = pl->s;
+    for (;;) {
+        int status;
+        struct rusage usage;
+        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
+        if (pid <= 0)
+            return;
+        if (pid == s->judge.pid) {
+            s->judge.pid = 0;
+        } else if (pid == s->zygote.pid) {
+            s->zygote.pid = 0;
+        } else if (pid == pl->test_process.pid) {
+            pl->test_process.gone = true;
+        } else if (!pl->main.gone && (pl->main.pid == pid || pl->main.pid == 0)) {
+            pl->main.pid = pid;
+            pl->main.gone = true;
+            pl->main.wait_status = status;
+            pl->main.usage = usage;
+        }
+    }
+}
+
+static void kill_and_reap(struct player *pl, struct child *c) {
+    if (c->pid <= 0 || c->gone)
+        return;
+    kill(c->pid, SIGKILL);
+    pid_t got;
+    int status;
+    struct rusage usage;
+    while ((got = wait4(c->pid, &status, __WALL, &usage)) < 0 && errno == EINTR)
+        ;
+    c->gone = true;
+    if (got == c->pid) {
+        c->wait_status = status;
+        c->usage = usage;
+    }
+    (void)pl;
+}
+
+/* ---- the loop ---- */
+
+static void receive_notification(struct player *pl) {
+    struct seccomp_notif *n = calloc(1, 1024); /* the kernel may know a larger struct; it must be zero */
+    if (n == NULL)
+        return;
+    if (ioctl(pl->s->listener, SECCOMP_IOCTL_NOTIF_RECV, n) == 0) {
+        pl->syscall_number = n->data.nr;
+        pl->cut = CUT_SYSCALL;
+    }
+    free(n);
+}
+
+/* Sleep until something happens or the next look at the clocks is due, then take in what happened. */
+static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_us) {
+    struct pollfd fds[5];
+    int n = 0;
+    struct timespec timeout = {0, FIRST_SLEEP_MS * 1000000L};
+    if (pl->watched) {
+        double limit = pl->loaded ? pl->test_limit : pl->load_limit;
+        double left_ms = limit * 1000 + 1;
+        long ms = left_ms < LONGEST_SLEEP_MS ? (long)left_ms + 1 : LONGEST_SLEEP_MS;
+        timeout.tv_nsec = ms * 1000000L;
+        fds[n++] = (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
+        if (pl->out >= 0)
+            fds[n++] = (struct pollfd){.fd = pl->out, .events = POLLIN};
+        if (pl->err >= 0)
+            fds[n++] = (struct pollfd){.fd = pl->err, .events = POLLIN};
+        if (pl->s->listener >= 0)
+            fds[n++] = (struct pollfd){.fd = pl->s->listener, .events = POLLIN};
+        if (pl->test_sock >= 0)
+            fds[n++] = (struct pollfd){.fd = pl->test_sock,
+                                       .events = (short)(POLLIN | (pl->test_outgoing.size > 0 ? POLLOUT : 0))};
+    }
+    int ready = ppoll(fds, (nfds_t)n, &timeout, unblocked);
+    if (ready <= 0)
+        reap(pl); /* a signal, or a good moment to look */
+    if (pl->main.gone)
+        return;
+    if (!pl->watched) {
+        if (ready == 0) {
+            if (!learn_pid(pl))
+                return;
+            pl->watched = true;
+            pl->stage_cpu = 0; /* since its birth: nothing has been heard yet, or nothing was looked at */
+            pl->stage_wait = 0;
+        }
+        return;
+    }
+    bool progress = false;
+    push(pl->sock, &pl->outgoing);
+    int got = slurp(pl, pl->sock, &pl->incoming);
+    if (got > 0) {
+        int frames = parse(pl, &pl->incoming, hear);
+        if (frames < 0)
+            pl->cut = CUT_PROTOCOL;
+        /* answers to the test process do not start a new stage: the test as a whole has the limit */
+        progress = frames > 0 && pl->proxied < 0;
+    } else if (got < 0) {
+        reap(pl);
+        if (pl->main.gone)
+            return;
+    }
+    if (pl->test_sock >= 0) {
+        int heard = slurp(pl, pl->test_sock, &pl->test_incoming);
+        if (heard > 0 && parse(pl, &pl->test_incoming, hear_test) < 0)
+            pl->cut = CUT_TEST_PROCESS;
+        if (heard < 0 && !pl->proxy_done && pl->proxied >= 0)
+            pl->cut = CUT_TEST_PROCESS;
+        push(pl->sock, &pl->outgoing);
+        push(pl->test_sock, &pl->test_outgoing);
+    }
+    drain_outputs(pl);
+    for (int i = 0; i < n; i++)
+        if (fds[i].fd == pl->s->listener && (fds[i].revents & POLLIN))
+            receive_notification(pl);
+    if (progress)
+        new_stage(pl);
+    else if (pl->cut == NOT_CUT)
+        check_clocks(pl, waiting_for_us);
+}
+
+static void hear_the_rest(struct player *pl) {
+    while (slurp(pl, pl->sock, &pl->incoming) > 0)
+        ;
+    if (pl->cut == NOT_CUT && parse(pl, &pl->incoming, hear) < 0)
+        pl->cut = CUT_PROTOCOL;
+    drain_outputs(pl);
+}
+
+void player_pump(struct player *pl, enum until until) {
+    sigset_t unblocked;
+    sigprocmask(SIG_BLOCK, NULL, &unblocked);
+    sigdelset(&unblocked, SIGCHLD);
+    push(pl->sock, &pl->outgoing);
+    if (until != UNTIL_GONE && !pl->watched) {
+        if (!learn_pid(pl))
+            return;
+        pl->watched = true;
+    }
+    for (;;) {
+        if (pl->main.gone) {
+            hear_the_rest(pl);
+            return;
+        }
+        if (pl->infrastructure)
+            return;
+        if (pl->cut != NOT_CUT)
+            return;
+        if (until == UNTIL_ANSWERED && pl->loaded && pl->answered == pl->queued)
+            return;
+        if (until == UNTIL_PROXY && pl->proxy_done)
+            return;
+        bool waiting_for_us = pl->loaded && pl->answered == pl->queued && pl->proxied < 0 && !pl->quit_sent;
+        step(pl, &unblocked, waiting_for_us);
+    }
+}
+
+void player_end(struct player *pl) {
+    struct program *p = pl->program;
+    if (pl->sock >= 0 && !pl->main.gone && !pl->infrastructure)
+        (void)learn_pid(pl);
+    kill_and_reap(pl, &pl->main);
+    kill_and_reap(pl, &pl->test_process);
+    drain_outputs(pl);
+    if (pl->main.gone) {
+        const struct rusage *u = &pl->main.usage;
+        p->cpu_s += (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) +
+                    (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec) * 1e-6;
+        uint64_t resident = (uint64_t)u->ru_maxrss * 1024;
+        uint64_t above = resident > pl->s->zygote_resident ? resident - pl->s->zygote_resident : 0;
+        if (above > p->peak)
+            p->peak = above;
+    }
+    close_fd(&pl->sock);
+    close_fd(&pl->out);
+    close_fd(&pl->err);
+    close_fd(&pl->test_sock);
+    for (uint32_t i = 0; i < pl->queued; i++)
+        bytes_free(&pl->values[i]);
+    free(pl->values);
+    free(pl->value_flags);
+    free(pl->queue);
+    bytes_free(&pl->outgoing);
+    bytes_free(&pl->incoming);
+    bytes_free(&pl->test_incoming);
+    bytes_free(&pl->test_outgoing);
+    pl->queued = 0;
+}

@@ -1,0 +1,203 @@
+/* The supervisor's own header: units, programs, players, and who provides what.
+ *
+ *   supervisor.c  the loop: frames from the host in, verdicts out
+ *   unit.c        `U` and `S` frames and the judge's plan, as structs (every length checked)
+ *   guests.c      judge and zygote: start, wait, replace; asking the judge
+ *   player.c      one player: start, clocks, frames, the end
+ *   program.c     one program: the two passes, statuses, budgets
+ *   report.c      verdict frames
+ */
+#ifndef ACE_SUPERVISOR_H
+#define ACE_SUPERVISOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "jail.h"
+
+enum status {
+    PASSED, FAILED, ERROR, SYNTAX_ERROR, MISSING_MODULE, CPU_TIMEOUT, WALL_TIMEOUT, MEMORY_LIMIT, OUTPUT_LIMIT,
+    PROCESS_LIMIT, KILLED, BLOCKED_SYSCALL, EXITED, NOT_RUN, STATUSES,
+    UNDECIDED = 255, /* not a status on the wire: no pass has settled the test yet */
+};
+
+enum kind { KIND_PLAN, KIND_PROXY, KIND_SHARED, KIND_BROKEN, KIND_STDIO, KINDS };
+enum compare { ASK_JUDGE, BYTES_THEN_ASK, BYTES_STRICT };
+
+enum { DETAIL_MAX = 4096, AT_LOAD = 0xFFFF };
+enum { RESULT_ORIGIN_TEST = 1, RESULT_NEAR_LIMIT = 2, RESULT_VALUE = 4 };
+
+/* A view into somebody else's memory. */
+struct view {
+    const uint8_t *at;
+    size_t size;
+};
+
+/* A growing buffer of our own. */
+struct bytes {
+    uint8_t *at;
+    size_t size, room;
+};
+
+int bytes_add(struct bytes *b, const void *data, size_t size);
+int bytes_add_frame(struct bytes *b, uint8_t type, uint8_t flags, uint16_t index, const void *payload, size_t size);
+void bytes_drop(struct bytes *b, size_t count); /* forget the first `count` bytes */
+void bytes_free(struct bytes *b);
+
+struct limits {
+    double cpu_s, program_cpu_s, load_cpu_s, quantum_s, idle_s, wall_s, judge_cpu_s;
+    uint64_t memory;
+    uint32_t output;
+    uint8_t fail_fast, keep_output, refuse_unsealed, reserved;
+};
+
+struct test {
+    uint16_t number; /* as the host counts */
+    uint8_t kind, compare, broken_status;
+    struct view request, expected;
+};
+
+/* One problem and its programs, or one script. Views point into `frame` and `plan_frame`. */
+struct unit {
+    bool script;
+    uint64_t id;
+    struct limits limits;
+    struct view problem; /* JSON for the judge; for a script: its options */
+    struct view *programs;
+    uint32_t program_count;
+    struct view input;              /* script: standard input */
+    struct view *file_names, *file_contents;
+    uint32_t file_count;
+    void *frame;
+
+    void *plan_frame;
+    struct view info, setup;
+    struct test *tests; /* in the host's order */
+    uint32_t test_count;
+};
+
+/* Parse; false with a reason in `why` (256 bytes) when the frame is not well formed. */
+bool unit_parse(struct unit *unit, bool script, void *frame, size_t size, char *why);
+bool plan_parse(struct unit *unit, void *frame, size_t size, char *why);
+void unit_free(struct unit *unit);
+
+/* What is known of one test of one program. */
+struct result {
+    uint8_t status, flags;
+    uint16_t number; /* signal, syscall or exit code */
+    float cpu_s;
+    struct bytes detail;
+};
+
+struct program {
+    const struct unit *unit;
+    uint32_t index;
+    struct view source;
+    struct result *results;
+    double cpu_s, wall_s;
+    uint64_t peak;
+    uint32_t players;
+    struct bytes out, err;
+    bool out_cut, err_cut;
+    int exit_code; /* of a script */
+    int foreign_kills; /* how many more kills from outside are forgiven */
+    const char *trouble; /* our fault: the unit fails with this reason */
+};
+
+/* ---- guests.c ---- */
+
+struct guest {
+    const char *role;
+    pid_t pid;
+    int fd;
+    bool fresh; /* has not answered anything yet: its start-up still counts */
+};
+
+struct supervisor {
+    struct config *cfg;
+    int host;
+    struct guest judge, zygote;
+    int listener;           /* seccomp notifications of the players, or -1 */
+    unsigned replies_due;   /* spawn requests whose pid has not been read from the zygote */
+    uint64_t zygote_resident, zygote_virtual;
+    const struct unit *judge_knows; /* the problem the judge holds */
+    struct bytes to_host;
+    double flushed_at;
+};
+
+bool zygote_start(struct supervisor *s, char *why);
+bool judge_start(struct supervisor *s, char *why);
+void guest_stop(struct guest *g);
+
+/* Give the judge the unit's problem and take its plan. */
+bool judge_plan(struct supervisor *s, struct unit *unit, char *why);
+/* Make sure that the judge holds this unit's problem (it may have been replaced). */
+bool judge_ready(struct supervisor *s, const struct unit *unit, char *why);
+
+/* Ask for decisions on tests[0..n): `type` is 'D' (values) or 'O' (output). Fills in the results. */
+bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct view *payloads, size_t n,
+                  uint8_t type, char *why);
+/* A test process for the current problem; its control socket in *fd. -1 with a reason. */
+pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why);
+
+/* ---- player.c ---- */
+
+enum cut { NOT_CUT, CUT_CPU, CUT_IDLE, CUT_WALL, CUT_OUTPUT, CUT_SYSCALL, CUT_PROTOCOL, CUT_DONE, CUT_TEST_PROCESS };
+
+struct child {
+    pid_t pid; /* 0: not known yet, -1: none */
+    bool gone;
+    int wait_status;
+    struct rusage usage;
+};
+
+struct player {
+    struct supervisor *s;
+    struct program *program;
+    struct child main, test_process;
+    int sock, out, err, test_sock;
+    bool watched; /* past the first short wait: every descriptor is polled */
+    bool loaded, load_failed, quit_sent, infrastructure;
+    struct bytes outgoing, incoming, test_incoming, test_outgoing;
+
+    uint32_t *queue; /* positions in unit->tests sent to the player, in order */
+    uint32_t queued, answered;
+    struct bytes *values; /* per queue entry: the codec value that needs the judge */
+    uint8_t *value_flags;
+
+    int proxied; /* the position a test process is running, or -1 */
+    bool proxy_done, call_open;
+
+    enum cut cut;
+    int syscall_number;
+    double load_limit, test_limit, idle_limit;
+    double stage_cpu, stage_wall, stage_wait, born;
+};
+
+double now_s(void);
+double process_cpu_s(pid_t pid);
+bool wait_readable(int fd, int timeout_ms);
+
+/* Start a player. `stdin_fd` -1: /dev/null. False with trouble in program->trouble. */
+bool player_start(struct player *pl, struct supervisor *s, struct program *p, int stdin_fd);
+/* Until: it is gone (UNTIL_GONE), all queued requests are answered (UNTIL_ANSWERED), the proxied test is settled. */
+enum until { UNTIL_GONE, UNTIL_ANSWERED, UNTIL_PROXY };
+void player_pump(struct player *pl, enum until until);
+/* Kill, reap, account to the program, close. */
+void player_end(struct player *pl);
+
+/* ---- program.c, report.c ---- */
+
+void program_run(struct supervisor *s, struct program *p);
+void script_run(struct supervisor *s, struct program *p);
+void program_free(struct program *p);
+void result_set(struct result *r, enum status status, int flags, int number, const void *detail, size_t size);
+
+void report_verdict(struct supervisor *s, const struct program *p);
+void report_info(struct supervisor *s, const struct unit *unit);
+void report_done(struct supervisor *s, uint64_t id, const char *trouble);
+void report_flush(struct supervisor *s);
+
+#endif
