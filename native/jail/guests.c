@@ -227,7 +227,7 @@ bool judge_ready(struct supervisor *s, const struct unit *unit, char *why) {
     return true;
 }
 
-bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct view *payloads, size_t n,
+bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct span *payloads, size_t n,
                   uint8_t type, char *why) {
     static const char too_long[] = "deciding this result took more than the judge's CPU budget";
     static const char killed_judge[] = "deciding this result killed the judge twice";

@@ -12,6 +12,7 @@
  * Trust. Everything on the player's socket is a claim by the program. A frame out of turn, out of bounds or of another
  * type ends the player (CUT_PROTOCOL): no verdict can be had by confusing this parser, only lost. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -211,49 +212,37 @@ static void check_clocks(struct player *pl, bool waiting_for_us) {
 
 static double tree_cpu_s(const struct player *pl) {
     const struct supervisor *s = pl->s;
-    long ticks = sysconf(_SC_CLK_TCK);
-    double sum = 0;
     int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
+    DIR *proc = fd < 0 ? NULL : fdopendir(fd);
+    if (proc == NULL) {
+        if (fd >= 0)
+            close(fd);
         return process_cpu_s(pl->main.pid);
-    /* the jail's pid namespace is small: at most RLIMIT_NPROC entries; pids are tried in order from /proc itself */
-    char entries[32 << 10];
-    for (;;) {
-        ssize_t n = (ssize_t)getdents64(fd, entries, sizeof entries);
-        if (n <= 0)
-            break;
-        for (ssize_t at = 0; at < n;) {
-            struct dirent64_head {
-                uint64_t ino;
-                int64_t off;
-                unsigned short length;
-                unsigned char type;
-                char name[];
-            } *e = (void *)(entries + at);
-            at += e->length;
-            char *end;
-            long pid = strtol(e->name, &end, 10);
-            if (pid <= 1 || *end != '\0' || pid == s->judge.pid || pid == s->zygote.pid || pid == pl->test_process.pid)
-                continue;
-            char name[32], text[512];
-            snprintf(name, sizeof name, "%ld/stat", pid);
-            int stat = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-            if (stat < 0)
-                continue;
-            ssize_t got = read(stat, text, sizeof text - 1);
-            close(stat);
-            if (got <= 0)
-                continue;
-            text[got] = '\0';
-            char *after = strrchr(text, ')'); /* the name may hold anything; fields 14..17 count from behind it */
-            unsigned long u, k;
-            long cu, ck;
-            if (after != NULL && sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &u, &k,
-                                        &cu, &ck) == 4)
-                sum += (double)(u + k + (unsigned long)cu + (unsigned long)ck) / (double)ticks;
-        }
     }
-    close(fd);
+    double sum = 0, ticks = (double)sysconf(_SC_CLK_TCK);
+    for (struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        if (pid <= 1 || *end != '\0' || pid == s->judge.pid || pid == s->zygote.pid || pid == pl->test_process.pid)
+            continue;
+        char name[32], text[512];
+        snprintf(name, sizeof name, "%ld/stat", pid);
+        int stat = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+        if (stat < 0)
+            continue;
+        ssize_t got = read(stat, text, sizeof text - 1);
+        close(stat);
+        if (got <= 0)
+            continue;
+        text[got] = '\0';
+        char *after = strrchr(text, ')'); /* the name may hold anything; fields 14 to 17 are counted from behind it */
+        unsigned long user, kernel;
+        long waited_user, waited_kernel;
+        if (after != NULL && sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
+                                    &kernel, &waited_user, &waited_kernel) == 4)
+            sum += ((double)user + (double)kernel + (double)waited_user + (double)waited_kernel) / ticks;
+    }
+    closedir(proc);
     return sum;
 }
 

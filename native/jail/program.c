@@ -164,7 +164,7 @@ static uint32_t batch_end(const struct unit *unit, const struct assignment *a, u
     return from;
 }
 
-static bool load_frame(struct bytes *out, struct view setup, struct view source, bool script) {
+static bool load_frame(struct bytes *out, struct span setup, struct span source, bool script) {
     uint32_t setup_size = (uint32_t)setup.size, source_size = (uint32_t)source.size;
     struct frame_header h = {(uint32_t)(8 + setup.size + source.size), 'P', script, 0};
     return bytes_add(out, &h, sizeof h) == 0 && bytes_add(out, &setup_size, 4) == 0 &&
@@ -176,14 +176,14 @@ static bool load_frame(struct bytes *out, struct view setup, struct view source,
 static bool ask_judge(struct player *pl) {
     struct program *p = pl->program;
     uint32_t *tests = malloc((pl->answered + 1) * sizeof *tests);
-    struct view *payloads = malloc((pl->answered + 1) * sizeof *payloads);
+    struct span *payloads = malloc((pl->answered + 1) * sizeof *payloads);
     size_t n = 0;
     bool ok = tests != NULL && payloads != NULL;
     for (uint32_t i = 0; ok && i < pl->answered; i++) {
         if (!pl->value_flags[i])
             continue;
         tests[n] = pl->queue[i];
-        payloads[n++] = (struct view){pl->values[i].at, pl->values[i].size};
+        payloads[n++] = (struct span){pl->values[i].at, pl->values[i].size};
     }
     static char why[256];
     if (ok && n > 0 && !judge_decide(pl->s, p, tests, payloads, n, 'D', why)) {
@@ -328,7 +328,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
 
 /* ---- scripts: standard input to standard output ---- */
 
-static int input_file(struct view input) {
+static int input_file(struct span input) {
     int fd = memfd_create("stdin", MFD_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -348,7 +348,7 @@ static int input_file(struct view input) {
 }
 
 /* Run the program as a script; its end as a result in *r (PASSED: exited with 0). False: our fault. */
-static bool run_script(struct supervisor *s, struct program *p, struct view input, struct view setup,
+static bool run_script(struct supervisor *s, struct program *p, struct span input, struct span setup,
                        struct assignment *a, struct result *r) {
     struct player pl = {.load_limit = a->test_limit, .test_limit = a->test_limit, .idle_limit = a->idle_limit};
     struct result *load = &p->results[p->unit->test_count];
@@ -402,7 +402,7 @@ static bool run_stdio(struct supervisor *s, struct program *p, uint32_t position
         result_text(r, OUTPUT_LIMIT, 0, "printed more than the output limit");
     } else if (ok && r->status == PASSED) {
         static char why[256];
-        struct view output = {p->out.at, p->out.size};
+        struct span output = {p->out.at, p->out.size};
         ok = judge_decide(s, p, &position, &output, 1, 'O', why);
         if (!ok)
             p->trouble = why;
@@ -537,7 +537,7 @@ static bool place_files(struct supervisor *s, const struct unit *unit, const cha
     static char why[256];
     for (uint32_t i = 0; i < unit->file_count; i++) {
         char path[1024], name[512];
-        struct view n = unit->file_names[i];
+        struct span n = unit->file_names[i];
         if (n.size == 0 || n.size >= sizeof name || memchr(n.at, '\0', n.size) != NULL || n.at[0] == '/') {
             *trouble = "a file's name is empty, absolute, too long or has a NUL byte";
             return false;

@@ -29,8 +29,8 @@ enum compare { ASK_JUDGE, BYTES_THEN_ASK, BYTES_STRICT };
 enum { DETAIL_MAX = 4096, AT_LOAD = 0xFFFF };
 enum { RESULT_ORIGIN_TEST = 1, RESULT_NEAR_LIMIT = 2, RESULT_VALUE = 4 };
 
-/* A view into somebody else's memory. */
-struct view {
+/* A span of somebody else's memory. */
+struct span {
     const uint8_t *at;
     size_t size;
 };
@@ -56,24 +56,24 @@ struct limits {
 struct test {
     uint16_t number; /* as the host counts */
     uint8_t kind, compare, broken_status;
-    struct view request, expected;
+    struct span request, expected;
 };
 
-/* One problem and its programs, or one script. Views point into `frame` and `plan_frame`. */
+/* One problem and its programs, or one script. Spans point into `frame` and `plan_frame`. */
 struct unit {
     bool script;
     uint64_t id;
     struct limits limits;
-    struct view problem; /* JSON for the judge; for a script: its options */
-    struct view *programs;
+    struct span problem; /* JSON for the judge; for a script: its options */
+    struct span *programs;
     uint32_t program_count;
-    struct view input;              /* script: standard input */
-    struct view *file_names, *file_contents;
+    struct span input;              /* script: standard input */
+    struct span *file_names, *file_contents;
     uint32_t file_count;
     void *frame;
 
     void *plan_frame;
-    struct view info, setup;
+    struct span info, setup;
     struct test *tests; /* in the host's order */
     uint32_t test_count;
 };
@@ -94,7 +94,7 @@ struct result {
 struct program {
     const struct unit *unit;
     uint32_t index;
-    struct view source;
+    struct span source;
     struct result *results;
     double cpu_s, wall_s;
     uint64_t peak;
@@ -137,7 +137,7 @@ bool judge_plan(struct supervisor *s, struct unit *unit, char *why);
 bool judge_ready(struct supervisor *s, const struct unit *unit, char *why);
 
 /* Ask for decisions on tests[0..n): `type` is 'D' (values) or 'O' (output). Fills in the results. */
-bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct view *payloads, size_t n,
+bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct span *payloads, size_t n,
                   uint8_t type, char *why);
 /* A test process for the current problem; its control socket in *fd. -1 with a reason. */
 pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why);

@@ -1,6 +1,6 @@
 /* `U` and `S` frames from the host and the plan from the judge, read into structs.
  *
- * Nothing is copied: views point into the frame, which the unit owns. Every length is checked against what is left,
+ * Nothing is copied: spans point into the frame, which the unit owns. Every length is checked against what is left,
  * because the judge has parsed text that a model wrote, and a bound that is missing here is missing in pid 1. */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -29,12 +29,12 @@ static uint16_t take_u16(struct reader *r) { uint16_t v; take(r, &v, sizeof v); 
 static uint32_t take_u32(struct reader *r) { uint32_t v; take(r, &v, sizeof v); return v; }
 static uint64_t take_u64(struct reader *r) { uint64_t v; take(r, &v, sizeof v); return v; }
 
-static struct view take_blob(struct reader *r) {
+static struct span take_blob(struct reader *r) {
     uint32_t size = take_u32(r);
-    struct view v = {r->at, size};
+    struct span v = {r->at, size};
     if (r->bad || (size_t)(r->end - r->at) < size) {
         r->bad = true;
-        return (struct view){NULL, 0};
+        return (struct span){NULL, 0};
     }
     r->at += size;
     return v;
