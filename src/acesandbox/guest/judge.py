@@ -1,0 +1,206 @@
+"""The judge: holds one problem's tests, plans them, and decides what the player's values mean.
+
+It talks to the supervisor on fd 3 and to nobody else (frames of `docs/protocol.md`): `P` brings a problem and is answered
+with its plan, `D` and `O` bring a value or an output to decide on, `J` asks for a test process, which is a clone of this
+process with the current problem in its memory (`proxy.py`). It never executes a byte of a program: what it knows of one
+are decoded values of exact built-in types.
+
+It serves many problems and keeps nothing from one to the next but imported modules. Tests are written by models too, so
+the supervisor watches its CPU time; what a test or a value makes it do beyond that ends this process, and the
+supervisor starts another.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from typing import Any, Dict, Optional, Tuple
+
+from . import _native, codec
+from .expressions import evaluate
+from .plan import EQUALITY, FALSE, FUNCTIONAL, IDENTITY, PLAN, PROXY, STDIO, TRUTH, Plan, make_plan
+
+PASSED, FAILED, ERROR = 0, 1, 2
+
+MAX_TEXT = 2000
+
+_PROBLEM, _DECIDE, _OUTPUT, _FORK, _REFUSED = ord("P"), ord("D"), ord("O"), ord("J"), ord("E")
+
+# A test process that the supervisor somehow lost ends by itself.
+_TEST_CPU_SECONDS = 600
+_TEST_ADDRESS_SPACE = 8 << 30
+
+
+def main() -> None:
+    """Warm up, lock down, and serve until the supervisor closes the socket."""
+    config = json.loads(sys.argv[1])
+    _forget_start_up(config)
+    _warm_up()
+    tier = config.get("tier")
+    _native.configure(tier == "namespaces", config.get("scratch", "/tmp"))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    if tier != "none":
+        _native.lockdown("judge", 0)
+    serve()
+
+
+def _forget_start_up(config: Dict[str, Any]) -> None:
+    """Only the interpreter's own folders are imported from, above all not the working directory.
+
+    Programs write to the scratch directory, and a test process starts there: `import json` must not find theirs.
+    """
+    sys.path[:] = [p for p in sys.path if p and not p.startswith("/ace")]
+    sys.path.extend(p for p in config.get("site", ()) if p not in sys.path)
+    sys.argv[:] = ["test.py"]
+    sys.dont_write_bytecode = True
+    for name in ("PYTHONPATH", "LD_BIND_NOW", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)  # tests with long numbers are right; the CPU budget bounds the work
+
+
+_REHEARSAL = {
+    "kind": "asserts",
+    "tests": [
+        "assert f(1, [2], k='x') == [1, 'a', 2.5, None, (1,), {'k': {1}}], 'message'",
+        "assert abs(f(2) - 1.5) < 1e-6",
+        "assert not f('a') is None",
+        "assert ____ == f(1)",
+        "assert (",
+        "for i in range(3):\n    assert f(i) == i",
+    ],
+    "entry_point": "f",
+    "prompt": "def f(x): ...",
+}
+
+
+def _warm_up() -> None:
+    """Go once through every path, so that what the interpreter builds lazily is there (and is there in clones)."""
+    plan = make_plan(_REHEARSAL)
+    plan.to_bytes()
+    for value in (2.0, None):
+        data, _ = codec.encode_value(value, 1000)
+        decide(plan, 1, bytes(data))
+    decide(plan, 0, plan.tests[0].expected)
+
+
+def serve() -> None:
+    """Answer frames until the end of the socket."""
+    read, write = _native.read_frame, _native.write_frame
+    plan: Optional[Plan] = None
+    while True:
+        frame = read(3)
+        if frame is None:
+            return
+        kind, _, index, payload, fds = frame
+        if kind == _DECIDE or kind == _OUTPUT:
+            if plan is None:
+                raise RuntimeError("a value to decide on, and no problem")
+            status, text = decide(plan, index, payload)
+            write(3, kind if kind == _DECIDE else _DECIDE, status, index, _bounded(text))
+        elif kind == _PROBLEM:
+            plan = None  # the last problem is forgotten before this one is looked at
+            try:
+                plan = make_plan(json.loads(payload))
+                answer = plan.to_bytes()
+            except Exception as error:
+                write(3, _REFUSED, 0, 0, _bounded(_described(error)))
+                continue
+            if any(test.mode == PROXY for test in plan.tests):
+                _prepare_test_processes(plan)
+            write(3, _PROBLEM, 0, 0, answer)
+        elif kind == _FORK:
+            _fork_test_process(plan, fds)
+        else:
+            raise RuntimeError(f"unexpected frame {kind}")
+
+
+def _prepare_test_processes(plan: Plan) -> None:
+    """Import here what every test process of this problem would import after its clone."""
+    from . import proxy
+
+    proxy.prepare(plan)
+
+
+def _fork_test_process(plan: Optional[Plan], fds: Tuple[int, ...]) -> None:
+    try:
+        pid = _native.spawn(tuple(fds), _TEST_CPU_SECONDS, _TEST_ADDRESS_SPACE)
+    except OSError as error:
+        pid = -(error.errno or 1)
+    if pid == 0:
+        from . import proxy
+
+        try:
+            assert plan is not None
+            proxy.serve(plan)
+        finally:
+            os._exit(0)
+    _native.write_frame(3, _FORK, 0, 0, int(pid).to_bytes(4, "little", signed=True))
+
+
+def decide(plan: Plan, index: int, payload: bytes) -> Tuple[int, str]:
+    """The status of a planned test whose value has come, and a text where the value alone does not say it.
+
+    Args:
+        index: the test.
+        payload: the value as the player encoded it, or for a stdio test what the program wrote.
+    """
+    test = plan.tests[index]
+    try:
+        if test.mode == STDIO:
+            difference = test.rule[1].difference(payload)
+            return (PASSED, "") if difference is None else (FAILED, difference)
+        if test.mode != PLAN:
+            raise RuntimeError(f"test {index} is not decided by a value")
+        return (PASSED if _holds(test.rule, codec.decode_value(payload)) else FAILED), ""
+    except codec.CodecError as error:
+        return FAILED, f"the value cannot be judged: {error}"
+    except MemoryError:
+        return FAILED, "the value cannot be judged: it needs too much memory"
+    except Exception as error:
+        return ERROR, _described(error)
+
+
+def _holds(rule: Tuple[int, Any], value: Any) -> bool:
+    kind, expected = rule
+    if kind == EQUALITY:
+        return bool(value == expected)
+    if kind == TRUTH:
+        return bool(value)
+    if kind == FALSE:
+        return not value
+    if kind == IDENTITY:
+        return value is expected
+    if kind == FUNCTIONAL:
+        return _same_with_lists(value, expected)
+    code, count = expected
+    return bool(evaluate(code, value if count > 1 else (value,)))
+
+
+def _same_with_lists(value: Any, expected: Any) -> bool:
+    """Equal once the tuples of the result count as lists: expected values come from JSON, which has no tuples.
+
+    LiveCodeBench converts the outermost tuple (`testing_util.py`, `grade_call_based`), its ancestor APPS those one
+    level down as well; here it is done at every depth of lists and tuples.
+    """
+    return bool(value == expected or _without_tuples(value) == expected)
+
+
+def _without_tuples(value: Any) -> Any:
+    if type(value) in (list, tuple):
+        return [_without_tuples(item) for item in value]
+    return value
+
+
+def _described(error: BaseException) -> str:
+    text = str(error)
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def _bounded(text: str) -> bytes:
+    return text[:MAX_TEXT].encode("utf-8", "replace")
