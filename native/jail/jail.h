@@ -2,13 +2,16 @@
  *
  *   launcher.c    main: reads the `C` frame, clones the supervisor, watches the host, clears up
  *   config.c      the `C` frame as `struct config`
- *   namespaces.c  the namespaces tier: user namespace and identity, hostname, capabilities
+ *   namespaces.c  new namespaces, id maps and identity (namespaces tier)
  *   mounts.c      the file system that guests see (namespaces tier)
  *   landlock.c    file, network and signal rules without namespaces (seccomp tier)
  *   copytree.c    the copied interpreter for a chroot (seccomp tier where Landlock is missing)
+ *   private.c     the launcher's private directory (tiers without mounts)
  *   cgroup.c      the worker's control group
  *   scratch.c     the private /tmp
- *   guest.c       fork and exec of the jailed interpreter
+ *   privileges.c  capabilities and parent-death signals
+ *   exec_guest.c  fork and exec of the jailed interpreter
+ *   ready.c       what READY says about all this
  *   probe.c       `acejail --probe`
  *   supervisor.c  pid 1 of the jail once it is built
  *
@@ -116,6 +119,8 @@ unsigned long long cgroup_peak(const struct config *cfg);
 
 /* Members of the READY object (without braces): "tier": ..., "mechanisms": {...}. Static memory. */
 const char *ready_mechanisms_json(const struct config *cfg);
+
+const char *tier_name(enum tier tier);
 
 /* ---- provided by supervisor.c ---- */
 

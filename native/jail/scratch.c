@@ -1,0 +1,240 @@
+/* The private /tmp, and the proof that it is empty before the next program runs.
+ *
+ * With mounts it is a tmpfs with a cap on bytes and on inodes. An empty tmpfs has exactly the inodes and blocks that
+ * it had when it was new, so one statfs proves it clean; anything else is thrown away whole by detaching the mount.
+ * A hostile tree (ten thousand levels, a million links) is never walked.
+ *
+ * Without mounts (seccomp tier) it is a directory of its own. It is emptied by descriptor, never following a link, with
+ * a budget of entries; where that is not enough it is moved out of the guests' reach and a fresh one takes its place.
+ * What was moved goes with the launcher. Bytes on disk are bounded only by RLIMIT_FSIZE per file there. */
+#define _GNU_SOURCE
+#include "scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MOUNT_POINT "/tmp"
+#define DIRECTORY_NAME "tmp"
+#define ENTRY_BUDGET 20000L
+#define DEPTH_BUDGET 64
+
+/* tmpfs when new, and the directories used without mounts. Only the supervisor and its maker use this. */
+static struct {
+    fsfilcnt_t free_inodes;
+    fsblkcnt_t free_blocks;
+    int parent, discard;
+    unsigned long discarded;
+} state = {.parent = -1, .discard = -1};
+
+static int mount_fresh(const struct config *cfg)
+{
+    char options[160];
+    snprintf(options, sizeof options, "size=%llum,nr_inodes=%llu,mode=700,uid=%lu,gid=%lu",
+             (unsigned long long)cfg->scratch_mb, (unsigned long long)cfg->scratch_inodes,
+             cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->uid : (unsigned long)INNER_ID,
+             cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->gid : (unsigned long)INNER_ID);
+    if (mount("tmpfs", MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+        return -1;
+    struct statfs about;
+    if (statfs(MOUNT_POINT, &about) < 0)
+        return -1;
+    state.free_inodes = about.f_ffree;
+    state.free_blocks = about.f_bfree;
+    return 0;
+}
+
+void scratch_mount(const struct config *cfg)
+{
+    if (mount_fresh(cfg) < 0)
+        jail_fail("scratch", errno, "a tmpfs could not be mounted in the jail");
+}
+
+static int open_directory(int parent, const char *name)
+{
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int remove_level(int directory, long *budget, int depth);
+
+/* Where directories that lie too deep are moved, to be removed from the top; -1: they are refused instead. */
+static int spill = -1;
+static unsigned long spilled;
+
+static int spill_entry(int directory, const char *name)
+{
+    char fresh[48];
+    snprintf(fresh, sizeof fresh, ".deep-%ld-%lu", (long)getpid(), spilled++);
+    return renameat(directory, name, spill, fresh);
+}
+
+/* One entry, which may be a directory whose rights the program took away. All writers are dead: no races. */
+static int remove_entry(int directory, const char *name, long *budget, int depth)
+{
+    struct stat about;
+    if (unlinkat(directory, name, 0) == 0)
+        return 0;
+    if (fstatat(directory, name, &about, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (!S_ISDIR(about.st_mode)) {
+        errno = EBUSY;
+        return -1;
+    }
+    if ((about.st_mode & 0700) != 0700 && fchmodat(directory, name, 0700, 0) < 0)
+        return -1;
+    if (depth >= DEPTH_BUDGET) {
+        if (spill >= 0)
+            return spill_entry(directory, name);
+        errno = EBUSY;
+        return -1;
+    }
+    int below = open_directory(directory, name);
+    if (below < 0)
+        return -1;
+    int result = remove_level(below, budget, depth + 1);
+    int error = errno;
+    close(below);
+    errno = error;
+    return result < 0 ? -1 : unlinkat(directory, name, AT_REMOVEDIR);
+}
+
+/* Depth first with two open descriptors per level, at most DEPTH_BUDGET levels. Removing entries may hide others from
+ * the same reading of a directory, so it is read again until nothing is left. */
+static int remove_level(int directory, long *budget, int depth)
+{
+    int copy = open_directory(directory, "."); /* fdopendir takes it over, and it starts at the first entry */
+    DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+    if (stream == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return -1;
+    }
+    int result = 0;
+    bool removed = true;
+    while (removed && result == 0) {
+        removed = false;
+        rewinddir(stream);
+        for (struct dirent *entry = readdir(stream); entry != NULL && result == 0; entry = readdir(stream)) {
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                continue;
+            removed = true;
+            if (--*budget < 0) {
+                errno = EBUSY;
+                result = -1;
+            } else {
+                result = remove_entry(directory, entry->d_name, budget, depth);
+            }
+        }
+    }
+    int error = errno;
+    closedir(stream);
+    errno = error;
+    return result;
+}
+
+int remove_below(int directory)
+{
+    long budget = LONG_MAX;
+    spill = directory;
+    int result = remove_level(directory, &budget, 0);
+    spill = -1;
+    return result;
+}
+
+static int make_directory(void)
+{
+    return mkdirat(state.parent, DIRECTORY_NAME, 0700);
+}
+
+void scratch_use_directory(struct config *cfg, int parent, int discard, const char *seen)
+{
+    state.parent = parent;
+    state.discard = discard;
+    if (make_directory() < 0)
+        jail_fail("scratch", errno, "a directory for temporary files could not be made in %s", seen);
+    snprintf(cfg->scratch, sizeof cfg->scratch, "%s/%s", strcmp(seen, "/") == 0 ? "" : seen, DIRECTORY_NAME);
+}
+
+/* True if the parent holds nothing but the scratch itself: programs may write there too. */
+static bool parent_is_clean(void)
+{
+    int copy = open_directory(state.parent, ".");
+    DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+    if (stream == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return false;
+    }
+    bool clean = true;
+    for (struct dirent *entry = readdir(stream); clean && entry != NULL; entry = readdir(stream))
+        clean = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                strcmp(entry->d_name, DIRECTORY_NAME) == 0;
+    closedir(stream);
+    return clean;
+}
+
+static bool directory_is_clean(void)
+{
+    int copy = open_directory(state.parent, DIRECTORY_NAME);
+    DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+    if (stream == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return false;
+    }
+    struct stat about;
+    bool clean = fstat(copy, &about) == 0 && (about.st_mode & 07777) == 0700;
+    for (struct dirent *entry = readdir(stream); clean && entry != NULL; entry = readdir(stream))
+        clean = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(stream);
+    return clean;
+}
+
+static int renew_directory(void)
+{
+    long budget = ENTRY_BUDGET;
+    if (remove_level(state.parent, &budget, 0) < 0) {
+        /* out of reach, whole: nothing that is left of it can be opened by the next program */
+        char name[32];
+        struct dirent *entry;
+        int copy = open_directory(state.parent, ".");
+        DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+        if (stream == NULL)
+            return -1;
+        while ((entry = readdir(stream)) != NULL) {
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                continue;
+            snprintf(name, sizeof name, "%lu", state.discarded++);
+            if (renameat(state.parent, entry->d_name, state.discard, name) < 0) {
+                closedir(stream);
+                return -1;
+            }
+        }
+        closedir(stream);
+    }
+    return make_directory();
+}
+
+int scratch_is_clean(const struct config *cfg)
+{
+    if (cfg->view != VIEW_MOUNTS)
+        return state.parent < 0 || (parent_is_clean() && directory_is_clean());
+    struct statfs about;
+    return statfs(MOUNT_POINT, &about) == 0 && about.f_ffree == state.free_inodes && about.f_bfree == state.free_blocks;
+}
+
+int scratch_renew(const struct config *cfg)
+{
+    if (cfg->view != VIEW_MOUNTS)
+        return state.parent < 0 ? 0 : renew_directory();
+    if (umount2(MOUNT_POINT, MNT_DETACH) < 0)
+        return -1;
+    return mount_fresh(cfg);
+}
