@@ -37,7 +37,6 @@ from typing import Any
 SLOT = 512
 # The server's word for each slot's first byte. `not_run` must be 0: it is what an untouched slot says.
 STATUSES = ("not_run", "passed", "failed", "error", "timeout", "running")
-MAX_HANGS = 4
 
 # From <linux/prctl.h> and <linux/capability.h>.
 PR_SET_KEEPCAPS = 8
@@ -74,11 +73,27 @@ class PlainJudge:
         )
 
     def judge(
-        self, program: str, kind: str, tests: list[str], entry_point: str | None = None, seconds: float = 1.0
+        self,
+        program: str,
+        kind: str,
+        tests: list[str],
+        entry_point: str | None = None,
+        seconds: float = 1.0,
+        max_hangs: int = 4,
     ) -> list[Outcome]:
-        """One outcome per test. `kind` is `asserts`, `check_script` or `unittest`."""
+        """One outcome per test. `kind` is `asserts`, `check_script` or `unittest`.
+
+        After `max_hangs` tests that ran out of time, the rest is `not_run`.
+        """
         assert self._server.stdin is not None and self._server.stdout is not None
-        job = {"program": program, "kind": kind, "tests": tests, "entry_point": entry_point, "seconds": seconds}
+        job = {
+            "program": program,
+            "kind": kind,
+            "tests": tests,
+            "entry_point": entry_point,
+            "seconds": seconds,
+            "max_hangs": max_hangs,
+        }
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
         answer = self._server.stdout.readline()
@@ -183,7 +198,7 @@ def _judge_in(place: str, job: dict[str, Any], board: mmap.mmap) -> None:
             hangs += 1
         else:
             _write(board, current, "error", "the process ended inside this test")
-        if hangs == MAX_HANGS:
+        if hangs == job["max_hangs"]:
             return
         start = current + 1
 
@@ -251,10 +266,15 @@ def _child(job: dict[str, Any], board: mmap.mmap, start: int, place: str) -> Non
         for number in range(start, count):
             _write(board, number, "timeout" if status == "timeout" else "error", "at load: " + detail)
         return
+    hangs = sum(board[number * SLOT] == STATUSES.index("timeout") for number in range(start))
     for number in range(start, count):
+        if hangs >= job["max_hangs"]:
+            return
         _write(board, number, "running")
         test = job["tests"][number]
-        _write(board, number, *_timed(lambda test=test: _run(job, test, module), job["seconds"]))  # type: ignore[misc]
+        status, detail = _timed(lambda test=test: _run(job, test, module), job["seconds"])
+        hangs += status == "timeout"
+        _write(board, number, status, detail)
 
 
 def _run(job: dict[str, Any], test: str, module: types.ModuleType) -> None:
