@@ -4,6 +4,10 @@
 
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x03090000
+/* Every clone of zygote and judge calls this before anything else may run in it; 0, or -errno: then it must end. It does
+ * nothing where a pid namespace holds the clone (filter.c says why). */
+int ace_seal(void);
+
 #endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,5 +15,9 @@
 extern PyMethodDef ace_filter_methods[]; /* filter.c: the seccomp filter */
 extern PyMethodDef ace_encode_methods[]; /* encode.c: the value codec */
 extern PyMethodDef ace_spawn_methods[];  /* spawn.c: cloning and limiting players */
+
+/* Every clone of zygote and judge calls this before anything else may run in it; 0, or -errno: then it must end. It does
+ * nothing where a pid namespace holds the clone (filter.c says why). */
+int ace_seal(void);
 
 #endif
