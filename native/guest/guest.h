@@ -4,10 +4,6 @@
 
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x03090000
-/* Every clone of zygote and judge calls this before anything else may run in it; 0, or -errno: then it must end. It does
- * nothing where a pid namespace holds the clone (filter.c says why). */
-int ace_seal(void);
-
 #endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
