@@ -69,6 +69,7 @@ def main() -> None:
     _warm_up()
     namespaces = config.get("tier") == "namespaces"
     _native.configure(namespaces, config.get("scratch", "/tmp"))
+    _native.share_libraries()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
