@@ -512,6 +512,9 @@ static PyObject *py_lockdown(PyObject *self, PyObject *args)
     profile.processes = profile.player && processes > 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
+    /* no core dumps, and no ptrace between processes of one uid; clones inherit it, and the filter keeps it */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     seal_wanted = !profile.pid_namespace;
 
     if (profile.player) {

@@ -103,7 +103,8 @@ static void guest_limits(const struct config *cfg, bool is_judge)
     rlim_t files = (rlim_t)cfg->nofile;
     if (is_judge && files < JUDGE_NOFILE)
         files = JUDGE_NOFILE;
-    limit(RLIMIT_CORE, 0);
+    /* 1, not 0: a core_pattern that is a pipe starts the host's crash handler whatever the limit, unless it is 1 */
+    limit(RLIMIT_CORE, 1);
     limit(RLIMIT_NOFILE, files);
     limit(RLIMIT_FSIZE, (rlim_t)cfg->file_mb << 20);
     limit(RLIMIT_MEMLOCK, 0);
