@@ -75,15 +75,16 @@ static bool make_pipe(int ours_theirs[2]) {
     return fcntl(ours_theirs[0], F_SETFL, O_NONBLOCK) == 0;
 }
 
-bool player_start(struct player *pl, struct supervisor *s, struct program *p, int stdin_fd) {
-    pl->s = s;
-    pl->program = p;
-    pl->sock = pl->out = pl->err = pl->test_sock = -1;
-    pl->main.pid = 0;
-    pl->test_process.pid = -1;
-    pl->proxied = -1;
-    pl->born = pl->stage_wall = now_s();
+void player_init(struct player *pl, struct supervisor *s, struct program *p) {
+    *pl = (struct player){.s = s, .program = p, .sock = -1, .out = -1, .err = -1, .test_sock = -1, .proxied = -1};
+    pl->main.pid = pl->test_process.pid = -1;
+}
 
+bool player_start(struct player *pl, int stdin_fd) {
+    struct supervisor *s = pl->s;
+    struct program *p = pl->program;
+    pl->main.pid = 0;
+    pl->born = pl->stage_wall = now_s();
     const struct limits *l = &p->unit->limits;
     uint64_t cpu = (uint64_t)(l->load_cpu_s + l->program_cpu_s + l->cpu_s + l->quantum_s * p->unit->test_count) + 3;
     uint64_t space = l->memory > 0 ? l->memory + s->zygote_virtual : 0;
@@ -602,7 +603,7 @@ void player_pump(struct player *pl, enum until until) {
 
 void player_end(struct player *pl) {
     struct program *p = pl->program;
-    if (pl->sock >= 0 && !pl->main.gone && !pl->infrastructure)
+    if (pl->main.pid == 0 && !pl->main.gone && !pl->infrastructure)
         (void)learn_pid(pl);
     kill_and_reap(pl, &pl->main);
     kill_and_reap(pl, &pl->test_process);

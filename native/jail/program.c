@@ -232,9 +232,11 @@ static bool run_proxied(struct player *pl, uint32_t position) {
 
 static struct progress run_player(struct supervisor *s, struct program *p, struct assignment *a) {
     const struct unit *unit = p->unit;
-    struct player pl = {.load_limit = unit->limits.load_cpu_s,
-                        .test_limit = a->test_limit,
-                        .idle_limit = a->idle_limit};
+    struct player pl;
+    player_init(&pl, s, p);
+    pl.load_limit = unit->limits.load_cpu_s;
+    pl.test_limit = a->test_limit;
+    pl.idle_limit = a->idle_limit;
     struct progress progress = {0, true, false};
     a->oom_before = cgroup_oom_kills(s->cfg);
     struct result *load = &p->results[unit->test_count];
@@ -243,7 +245,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
     uint32_t end = batch_end(unit, a, 0);
     bool all = end == a->count;
     bool started = load_frame(&pl.outgoing, unit->setup, p->source, false) && queue_batch(&pl, a, 0, end) &&
-                   (!all || bytes_add_frame(&pl.outgoing, 'Q', 0, 0, NULL, 0) == 0) && player_start(&pl, s, p, -1);
+                   (!all || bytes_add_frame(&pl.outgoing, 'Q', 0, 0, NULL, 0) == 0) && player_start(&pl, -1);
     if (!started) {
         if (p->trouble == NULL)
             p->trouble = "out of memory";
@@ -350,7 +352,10 @@ static int input_file(struct span input) {
 /* Run the program as a script; its end as a result in *r (PASSED: exited with 0). False: our fault. */
 static bool run_script(struct supervisor *s, struct program *p, struct span input, struct span setup,
                        struct assignment *a, struct result *r) {
-    struct player pl = {.load_limit = a->test_limit, .test_limit = a->test_limit, .idle_limit = a->idle_limit};
+    struct player pl;
+    player_init(&pl, s, p);
+    pl.load_limit = pl.test_limit = a->test_limit;
+    pl.idle_limit = a->idle_limit;
     struct result *load = &p->results[p->unit->test_count];
     load->status = UNDECIDED;
     a->oom_before = cgroup_oom_kills(s->cfg);
@@ -359,7 +364,7 @@ static bool run_script(struct supervisor *s, struct program *p, struct span inpu
         p->trouble = "cannot make a file for standard input";
         return false;
     }
-    bool ok = load_frame(&pl.outgoing, setup, p->source, true) && player_start(&pl, s, p, fd);
+    bool ok = load_frame(&pl.outgoing, setup, p->source, true) && player_start(&pl, fd);
     close(fd);
     if (ok) {
         pl.quit_sent = true;

@@ -147,7 +147,7 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *w
 enum cut { NOT_CUT, CUT_CPU, CUT_IDLE, CUT_WALL, CUT_OUTPUT, CUT_SYSCALL, CUT_PROTOCOL, CUT_DONE, CUT_TEST_PROCESS };
 
 struct child {
-    pid_t pid; /* 0: not known yet, -1: none */
+    pid_t pid; /* 0: started but not known yet, -1: none */
     bool gone;
     int wait_status;
     struct rusage usage;
@@ -180,8 +180,9 @@ double now_s(void);
 double process_cpu_s(pid_t pid);
 bool wait_readable(int fd, int timeout_ms);
 
-/* Start a player. `stdin_fd` -1: /dev/null. False with trouble in program->trouble. */
-bool player_start(struct player *pl, struct supervisor *s, struct program *p, int stdin_fd);
+void player_init(struct player *pl, struct supervisor *s, struct program *p);
+/* Start it. `stdin_fd` -1: /dev/null. False with the reason in program->trouble. */
+bool player_start(struct player *pl, int stdin_fd);
 /* Until: it is gone (UNTIL_GONE), all queued requests are answered (UNTIL_ANSWERED), the proxied test is settled. */
 enum until { UNTIL_GONE, UNTIL_ANSWERED, UNTIL_PROXY };
 void player_pump(struct player *pl, enum until until);
