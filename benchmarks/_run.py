@@ -33,7 +33,7 @@ Row = workloads.Row
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of a contender came to. Times in seconds; `results` holds `1`, `0` or `-` per test, by row number."""
+    """What one run of a contender came to. Times in seconds; `results` as in contenders/protocol.py."""
 
     seconds: float
     cpu_seconds: float
@@ -99,6 +99,11 @@ def run(
             found = marshal.load(file)
         cpu = float(Path(spent).read_text(encoding="ascii"))
     return Outcome(found.pop("seconds"), cpu, found.pop("results"), found)
+
+
+def passes(results: bytes) -> list[bool]:
+    """Which tests passed, from the bytes of one program."""
+    return [byte == ord("1") for byte in results]
 
 
 def interleaved(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
@@ -189,10 +194,16 @@ def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     cells = [list(head)] + [[_cell(value) for value in line] for line in lines]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     rows = [
-        "| " + " | ".join(c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(line, widths, strict=True))) + " |"
+        "| "
+        + " | ".join(
+            c.ljust(w) if n == 0 else c.rjust(w) for n, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
         for line in cells
     ]
-    rule = "|" + "|".join("-" * (w + 2) if n == 0 else "-" * (w + 1) + ":" for n, w in enumerate(widths)) + "|"
+    rule = (
+        "|" + "|".join("-" * (w + 2) if n == 0 else "-" * (w + 1) + ":" for n, w in enumerate(widths)) + "|"
+    )
     return "\n".join([rows[0], rule, *rows[1:]])
 
 
@@ -229,5 +240,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     """The arguments all benchmarks share."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", metavar="FILE", help="where the JSON goes (default: benchmarks/results/)")
-    made.add_argument("--quick", action="store_true", help="a short version, to see that it works: not for publishing")
+    made.add_argument(
+        "--quick", action="store_true", help="a short version, to see that it works: not for publishing"
+    )
     return made

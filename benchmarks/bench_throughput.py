@@ -27,6 +27,7 @@ from benchmarks._run import (
     interleaved,
     median,
     parser,
+    passes,
     publish,
     run,
     spread,
@@ -46,9 +47,15 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--workload", choices=sorted(WORKLOADS), action="append", help="default: all")
-    made.add_argument("--only", action="append", choices=sorted(COMMANDS), help="default: all on this machine")
+    made.add_argument(
+        "--only", action="append", choices=sorted(COMMANDS), help="default: all on this machine"
+    )
     given = made.parse_args()
-    names = [name for name in COMMANDS if available(name) and (not given.only or name in given.only or name == BASE)]
+    names = [
+        name
+        for name in COMMANDS
+        if available(name) and (not given.only or name in given.only or name == BASE)
+    ]
     for name in COMMANDS:
         if not available(name):
             talk(f"left out, not on the PATH: {name}")
@@ -74,7 +81,9 @@ def measure(workload: str, names: list[str], step: int, rounds: int) -> tuple[di
         write_rows(path, rows)
         for turn, name in interleaved(names, rounds):
             outcome = run(name, path, len(rows) - timed)
-            talk(f"{workload}, round {turn + 1}/{rounds}: {name}: {1000 * outcome.seconds / timed:.3f} ms per program")
+            talk(
+                f"{workload}, round {turn + 1}/{rounds}: {name}: {1000 * outcome.seconds / timed:.3f} ms per program"
+            )
             outcomes[name].append(outcome)
     tests = sum(len(row["tests"]) for row in rows[-timed:])
 
@@ -85,8 +94,21 @@ def measure(workload: str, names: list[str], step: int, rounds: int) -> tuple[di
         ms = [1000 * one.seconds / timed for one in runs]
         ratios = [reference.seconds / one.seconds for reference, one in zip(base, runs, strict=True)]
         cpu = [1000 * one.cpu_seconds / len(rows) for one in runs]
-        differing = sum(runs[0].results[number] != result for number, result in base[0].results.items())
-        lines.append([name, median(ms), spread(ms), 1000 / median(ms), median(ratios), spread(ratios), median(cpu), differing])
+        differing = sum(
+            passes(runs[0].results[number]) != passes(result) for number, result in base[0].results.items()
+        )
+        lines.append(
+            [
+                name,
+                median(ms),
+                spread(ms),
+                1000 / median(ms),
+                median(ratios),
+                spread(ratios),
+                median(cpu),
+                differing,
+            ]
+        )
         found["contenders"][name] = {
             "ms_per_program": ms,
             "times_as_fast_as_bare_loop": ratios,
@@ -97,7 +119,10 @@ def measure(workload: str, names: list[str], step: int, rounds: int) -> tuple[di
     sealed = outcomes["acesandbox"][0].more["sealed_tests"] if "acesandbox" in outcomes else None
     said = "" if sealed is None else f"; acesandbox judged {100 * sealed / tests:.2f} % of the tests sealed"
     head = ["contender", "ms", "range", "programs/s", "x bare loop", "range", "CPU ms", "rows differing"]
-    return found, f"{workload}: {timed} programs, {tests} tests, {rounds} rounds{said}\n\n{table(head, lines)}"
+    return (
+        found,
+        f"{workload}: {timed} programs, {tests} tests, {rounds} rounds{said}\n\n{table(head, lines)}",
+    )
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def judge(
 
 
 def by_exit_code(program: str, tests: list[str], seconds: float = 10.0) -> bool:
-    """Whether `program` followed by `tests`, run as one script, ends with exit status 0 within `seconds` of wall time."""
+    """Whether `program` and then `tests`, run as one script, end with exit status 0 within `seconds` of wall time."""
     with tempfile.TemporaryDirectory() as place:
         script = os.path.join(place, "script.py")
         with open(script, "w", encoding="utf-8", errors="surrogatepass") as file:
@@ -261,7 +261,9 @@ def _child(job: dict[str, Any], board: mmap.mmap, start: int, place: str) -> Non
     sys.modules["__test__"] = module
 
     _write(board, start, "running")
-    status, detail = _timed(lambda: exec(compile(job["program"], "<program>", "exec"), module.__dict__), job["seconds"])
+    status, detail = _timed(
+        lambda: exec(compile(job["program"], "<program>", "exec"), module.__dict__), job["seconds"]
+    )
     if status != "passed":
         for number in range(start, count):
             _write(board, number, "timeout" if status == "timeout" else "error", "at load: " + detail)
@@ -290,7 +292,9 @@ def _run(job: dict[str, Any], test: str, module: types.ModuleType) -> None:
         if not result.testsRun:
             raise AssertionError("no test ran")
         if not result.wasSuccessful():
-            raise AssertionError((result.failures + result.errors or [("", "unexpected success")])[0][1][-400:])
+            raise AssertionError(
+                (result.failures + result.errors or [("", "unexpected success")])[0][1][-400:]
+            )
 
 
 def _timed(work: Any, seconds: float) -> tuple[str, str]:

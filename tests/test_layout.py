@@ -67,7 +67,9 @@ def test_guest_files_parse_as_python_3_9() -> None:
 
 def test_importing_acesandbox_brings_in_nothing_heavy() -> None:
     code = "import sys, acesandbox; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     heavy = {"torch", "datasets", "openai", "numpy", "pyarrow", "ray", "acedata", "acetrain"}
     assert not heavy & set(loaded)
 
@@ -84,7 +86,11 @@ def test_importing_acesandbox_takes_less_than_60_ms() -> None:
 
 def test_every_native_source_is_in_the_build() -> None:
     listed = set(re.findall(r"'((?:jail|guest)/\w+\.c)'", (ROOT / "native" / "meson.build").read_text()))
-    present = {f"{path.parent.name}/{path.name}" for room in ("jail", "guest") for path in (ROOT / "native" / room).glob("*.c")}
+    present = {
+        f"{path.parent.name}/{path.name}"
+        for room in ("jail", "guest")
+        for path in (ROOT / "native" / room).glob("*.c")
+    }
     assert listed == present
 
 

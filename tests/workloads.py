@@ -31,7 +31,9 @@ def folder() -> Path:
     named = os.environ.get("ACE_WORKLOADS")
     path = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "workloads"
     if not path.is_dir():
-        raise NotAvailable(f"real workloads are not available: no folder {path} (ACE_WORKLOADS names another)")
+        raise NotAvailable(
+            f"real workloads are not available: no folder {path} (ACE_WORKLOADS names another)"
+        )
     return path
 
 

@@ -2,8 +2,8 @@
 
 The parent is a lean interpreter (`python -I -S -B`) that reads one row at a time, so that little is copied at a fork,
 and that has compiled once: the first compile() of a process costs a millisecond and every child would pay for it. The
-child compiles and runs the program, then each test, and writes a byte per test into a pipe; the parent reads them, kills
-a child that no timer stops, and reaps it.
+child compiles and runs the program, then each test, and writes a byte per test into a pipe; the parent reads them,
+kills a child that no timer stops, and reaps it.
 
     bare_fork.py ROWS WARM WORKERS SECONDS      (see benchmarks/contenders/protocol.py)
 """

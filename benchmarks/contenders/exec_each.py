@@ -28,7 +28,9 @@ os.dup2(null, 1)
 
 
 def driver():
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "guarded.py"), encoding="utf-8") as file:
+    with open(
+        os.path.join(os.path.dirname(os.path.abspath(__file__)), "guarded.py"), encoding="utf-8"
+    ) as file:
         shared = file.read()
     return shared + DRIVER + "judge(program, tests, lambda byte: os.write(out, byte), seconds)\nos._exit(0)\n"
 

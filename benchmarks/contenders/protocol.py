@@ -3,10 +3,11 @@
     CONTENDER ROWS WARM WORKERS SECONDS RESULTS
 
 ROWS is a file of marshalled rows `(number, program, tests, extra)`, read one by one so that a contender stays lean. The
-first WARM of them are judged before the clock starts. RESULTS receives one marshalled dictionary: `seconds` of wall time
-from the first row after the warm-up to the last verdict, and `results` {number: bytes} with `1`, `0` or `-` per test.
+first WARM of them are judged before the clock starts. RESULTS receives one marshalled dictionary: `seconds` of wall
+time from the first row after the warm-up to the last verdict, and `results` {number: bytes}, one per test:
+`1` passed, `0` not, `t` out of time, `-` not reached.
 
-With more than one worker, as many processes are forked before the clock starts and pull row numbers from one shared pipe.
+With more than one worker, as many processes are forked before the clock starts; they pull row numbers from one pipe.
 """
 
 import marshal

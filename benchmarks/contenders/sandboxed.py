@@ -47,7 +47,13 @@ def main() -> None:
         statuses.update(by_row[number])
         sealed += sum(test.sealed for test in verdict.tests)
     protocol.write(
-        out, results, taken, statuses=dict(statuses), by_row=by_row, sealed_tests=sealed, isolation=str(isolation)
+        out,
+        results,
+        taken,
+        statuses=dict(statuses),
+        by_row=by_row,
+        sealed_tests=sealed,
+        isolation=str(isolation),
     )
 
 
