@@ -60,11 +60,12 @@ class Test:
         code: for tests that run in a test process.
         wanted: names that the test process must get from the program.
         needs_prompt: whether it uses helper code of the prompt.
+        trusted: free names that the test process gets from the standard library or another trusted place.
     """
 
     __slots__ = (
         *("mode", "why", "oracle", "request", "expected", "compare", "status", "rule", "code", "wanted"),
-        "needs_prompt",
+        *("needs_prompt", "trusted"),
     )
 
     def __init__(self, mode: int, why: str = "") -> None:
@@ -79,6 +80,7 @@ class Test:
         self.code: Optional[CodeType] = None
         self.wanted: Tuple[str, ...] = ()
         self.needs_prompt = False
+        self.trusted: Tuple[str, ...] = ()
 
 
 class Plan:
@@ -189,6 +191,9 @@ class _Planner:
             quick = self._plan_simple(tree.body[0].test)
             if quick is not None:
                 return quick
+        if self._must_call_check(tree):
+            text += f"\ncheck({self.entry_point})\n"
+            tree = _parse(text)
         uses = uses_of(tree)
         placeholder = _placeholder(tree, uses) if self.kind == "asserts" else None
         if placeholder is not None:
@@ -244,7 +249,7 @@ class _Planner:
             why = "the test is a unittest class"
         if test is None:
             reason = shapes.why_shared(tree, wanted, self.kind)
-            test = self._shared(text, reason) if reason else self._proxied(tree, why, wanted, needs_prompt)
+            test = self._shared(text, reason) if reason else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, needs_prompt)
         test.oracle = oracle
         self.bound |= uses.bound
         return test
@@ -286,13 +291,10 @@ class _Planner:
         test.rule = (EVALUATE, (compile_rest(parts.rest), len(parts.calls)))
         return test
 
-    def _proxied(self, tree: ast.Module, why: str, wanted: Set[str], needs_prompt: bool) -> Test:
+    def _proxied(
+        self, tree: ast.Module, why: str, wanted: Set[str], trusted: Set[str], needs_prompt: bool
+    ) -> Test:
         test = Test(PROXY, why)
-        if self.kind == "check_script" and self.entry_point and _defines_uncalled_check(tree):
-            call = ast.parse(f"check({self.entry_point})").body[0] if self.entry_point.isidentifier() else None
-            if call is not None:
-                tree.body.append(call)
-                wanted = wanted | {self.entry_point}
         try:
             test.code = compile(tree, "<test>", "exec")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -301,12 +303,17 @@ class _Planner:
             return test
         test.wanted = tuple(sorted(wanted))
         test.needs_prompt = needs_prompt
+        test.trusted = tuple(sorted(trusted))
         return test
 
     def _shared(self, text: str, reason: str) -> Test:
         test = Test(SHARED, reason)
-        test.request = marshal.dumps((self.kind, text, self.entry_point), 2)
+        test.request = marshal.dumps((self.kind, text), 2)
         return test
+
+    def _must_call_check(self, tree: ast.Module) -> bool:
+        named = self.entry_point is not None and self.entry_point.isidentifier()
+        return self.kind == "check_script" and named and _defines_uncalled_check(tree)
 
 
 def _parse(text: str) -> Any:
