@@ -1,8 +1,8 @@
 """Are verdicts the same on an idle and on an overloaded machine?
 
-`ldb_humaneval_multimodel` is judged three times idle and three times beside eight busy processes per core, with default
-limits and one worker per core. A flip is a test whose status is not the same in all six runs; flips between passed and not passed
-are counted apart, since they are what a reward sees.
+`ldb_humaneval_multimodel` is judged three times idle and three times beside eight busy processes per core, with
+default limits and one worker per core. A flip is a test whose status is not the same in all six runs; flips between
+passed and not passed are counted apart, since they are what a reward sees.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Does the sandbox say what a plain interpreter says? On real programs, test by test."""

@@ -1,0 +1,177 @@
+"""Compares the sandbox with the plain judge and sorts every difference into a class.
+
+Both judge the same rows; what is compared is whether a test passed. Set aside, and counted, are tests that run out of
+time in the plain judge and what it did not run after them: there the reference itself has nothing to say.
+
+A class is decided by a rule that a reader can check (`CLASSES`), from the program, the test and what both judges said,
+never from a list of row numbers. A difference in no class is unexplained, and a test fails on it.
+
+The plain judge takes minutes on thousands of rows, mostly over hanging programs, so its outcomes are kept in the user's
+cache, keyed by the content of the rows and of `plain_judge.py` itself.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acesandbox import Job, Limits, Sandbox
+from tests import plain_judge, workloads
+from tests.plain_judge import Outcome, PlainJudge
+
+Row = workloads.Row
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One test on which the judges disagree."""
+
+    row: Row
+    test: int
+    plain: Outcome
+    status: str
+    message: str
+    mode: str
+
+    @property
+    def text(self) -> str:
+        return str(self.row["tests"][self.test])
+
+    def __str__(self) -> str:
+        head = f"{self.row['task_id']} (sample {self.row.get('sample', '-')}) test {self.test} [{self.mode}]"
+        return (
+            f"{head}: plain {self.plain.status} ({self.plain.detail[-100:]!r}), sandbox {self.status} "
+            f"({self.message[-160:]!r}): {self.text[:120]!r}"
+        )
+
+
+@dataclass
+class Agreement:
+    """What came of comparing one workload."""
+
+    name: str
+    programs: int = 0
+    tests: int = 0
+    aside: int = 0
+    agreed: int = 0
+    differences: dict[str, list[Difference]] = field(default_factory=lambda: collections.defaultdict(list))
+    modes: collections.Counter[str] = field(default_factory=collections.Counter)
+    sealed: int = 0
+    by_program_oracle: int = 0
+    unsealed_because: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    @property
+    def share(self) -> float:
+        compared = self.tests - self.aside
+        return self.agreed / compared if compared else 1.0
+
+    @property
+    def sealed_share(self) -> float:
+        return self.sealed / self.tests if self.tests else 1.0
+
+    @property
+    def unexplained(self) -> list[Difference]:
+        return self.differences.get(UNEXPLAINED, [])
+
+
+UNEXPLAINED = "unexplained"
+
+Rule = Callable[[Difference], bool]
+
+
+def _uses(*patterns: str) -> Rule:
+    found = re.compile("|".join(patterns))
+    return lambda difference: bool(found.search(difference.row["program"]))
+
+
+# First match counts. Each says in docs/fidelity.md why the judges may disagree there.
+CLASSES: dict[str, Rule] = {
+    "ran out of a budget that the plain judge does not have": lambda d: (
+        d.status
+        in ("cpu_timeout", "wall_timeout", "memory_limit", "output_limit", "process_limit", "not_run")
+    ),
+    "depends on randomness": _uses(r"\brandom\b", r"\buuid\b", r"\bsecrets\b"),
+    "depends on the time or the place": _uses(
+        r"\btime\.time\(",
+        r"\bdatetime\.(datetime\.)?now\(",
+        r"\btoday\(",
+        r"\bos\.(getcwd|listdir|environ)",
+        r"\bsocket\b",
+    ),
+    "depends on what an object is, not on what it equals": lambda d: bool(
+        re.search(r"\bis\b|\bid\(", d.text)
+    ),
+}
+
+
+def classify(difference: Difference) -> str:
+    return next((name for name, rule in CLASSES.items() if rule(difference)), UNEXPLAINED)
+
+
+def compare(name: str, rows: Sequence[Row], limits: Limits | None = None) -> Agreement:
+    """Judge `rows` both ways."""
+    limits = limits or Limits()
+    reference = plain_outcomes(name, rows)
+    found = Agreement(name)
+    jobs = (Job(row["program"], workloads.tests_of(row)) for row in rows)
+    with Sandbox(limits=limits) as sandbox:
+        for row, outcomes, verdict in zip(rows, reference, sandbox.judge_many(jobs), strict=True):
+            found.programs += 1
+            for number, (plain, ours) in enumerate(zip(outcomes, verdict.tests, strict=True)):
+                found.tests += 1
+                found.modes[ours.mode] += 1
+                found.sealed += ours.sealed
+                found.by_program_oracle += ours.oracle == "program"
+                if not ours.sealed:
+                    found.unsealed_because[ours.why] += 1
+                if plain.status in ("timeout", "not_run"):
+                    found.aside += 1
+                elif plain.passed == ours.passed:
+                    found.agreed += 1
+                else:
+                    difference = Difference(row, number, plain, ours.status.value, ours.message, ours.mode)
+                    found.differences[classify(difference)].append(difference)
+    return found
+
+
+def plain_outcomes(name: str, rows: Sequence[Row], seconds: float = 1.0) -> list[list[Outcome]]:
+    """What the plain judge says of each row, from the cache if it has said so before."""
+    digest = hashlib.sha256(Path(plain_judge.__file__).read_bytes())
+    for row in rows:
+        digest.update(json.dumps([row["program"], row["tests"], row["test_kind"], seconds]).encode())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acesandbox-tests"
+    kept = cache / f"plain-{name}-{digest.hexdigest()[:24]}.json"
+    if kept.exists():
+        return [[Outcome(*pair) for pair in outcomes] for outcomes in json.loads(kept.read_text())]
+    with PlainJudge() as plain:
+        found = [
+            plain.judge(
+                row["program"], row["test_kind"], row["tests"], row["entry_point"], seconds, max_hangs=2
+            )
+            for row in rows
+        ]
+    cache.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(f".{os.getpid()}")
+    part.write_text(json.dumps([[[o.status, o.detail] for o in outcomes] for outcomes in found]))
+    part.rename(kept)
+    return found
+
+
+def labelled(rows: Sequence[Row]) -> tuple[int, list[tuple[Row, Any]]]:
+    """Agreement with the publisher's own verdicts: how many rows have one, and the rows on which we differ."""
+    with_label = [row for row in rows if row.get("expected") is not None]
+    jobs = (Job(row["program"], workloads.tests_of(row)) for row in with_label)
+    with Sandbox() as sandbox:
+        verdicts = list(sandbox.judge_many(jobs))
+    return len(with_label), [
+        (row, verdict)
+        for row, verdict in zip(with_label, verdicts, strict=True)
+        if verdict.passed != row["expected"]
+    ]

@@ -1,0 +1,96 @@
+"""Per-test agreement with the plain judge on real programs, the share of sealed tests, and the publishers' labels.
+
+The default run takes a sample of every file; `-m slow` takes all rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.fidelity.agreement import Agreement, Row, compare, labelled, plain_outcomes
+from tests.fidelity.agreement import workloads as real
+
+Workload = Callable[..., list[Row]]
+
+# File: every n-th row by default, least share of sealed tests.
+FILES = {
+    "mbpp_canonical": (4, 0.995),
+    "mbppplus_base_asserts_canonical": (2, 0.995),
+    "humaneval_canonical": (1, 0.995),
+    "cruxeval_llm_functions": (4, 0.995),
+    "codet_16asserts_programs": (25, 0.98),
+    "ldb_humaneval_multimodel": (10, 0.995),
+}
+AGREEMENT = 0.9995
+
+
+def check(found: Agreement, least_sealed: float) -> None:
+    assert found.tests > 0
+    assert found.unexplained == [], "\n".join(map(str, found.unexplained[:20]))
+    # In a sample one explained difference may weigh more than the bar; the bar is for whole files.
+    assert found.share >= AGREEMENT or sum(map(len, found.differences.values())) <= 1, "\n".join(
+        str(difference) for listed in found.differences.values() for difference in listed[:10]
+    )
+    assert found.sealed_share >= least_sealed, found.unsealed_because.most_common(10)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_sample_is_judged_as_a_plain_interpreter_would(name: str, workload: Workload) -> None:
+    step, least_sealed = FILES[name]
+    # The sample's own share may be a little under the file's.
+    check(compare(name, workload(name, step=step)), least_sealed - 0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", FILES)
+def test_every_row_is_judged_as_a_plain_interpreter_would(name: str, workload: Workload) -> None:
+    check(compare(name, workload(name)), FILES[name][1])
+
+
+@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_publishers_labels_are_confirmed(step: int, workload: Workload) -> None:
+    count, differing = labelled(workload("ldb_humaneval_multimodel", step=step))
+    assert count > 0
+    assert len(differing) <= 0.005 * count + 1, [
+        (row["task_id"], row["model"], v.status) for row, v in differing
+    ]
+
+
+def passing_in_a_plain_interpreter(name: str, rows: list[Row]) -> list[Row]:
+    return [
+        row
+        for row, outcomes in zip(rows, plain_outcomes(name, rows), strict=True)
+        if all(outcome.passed for outcome in outcomes)
+    ]
+
+
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
+def test_reference_solutions_that_need_only_the_standard_library_pass_their_unit_tests(
+    step: int, workload: Workload
+) -> None:
+    chosen = [
+        row
+        for row in workload("bigcodebench_canonical")
+        if all(name.partition(".")[0] in sys.stdlib_module_names for name in row["needs"])
+    ][::step]
+    judge_all_pass("bigcodebench_canonical", chosen)
+
+
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_reference_classes_pass_their_unit_tests(step: int, workload: Workload) -> None:
+    judge_all_pass("classeval_canonical", workload("classeval_canonical", step=step))
+
+
+def judge_all_pass(name: str, rows: list[Row]) -> None:
+    from acesandbox import Job, Sandbox
+
+    rows = passing_in_a_plain_interpreter(name, rows)
+    assert rows
+    with Sandbox() as sandbox:
+        verdicts = sandbox.judge_many(Job(row["program"], real.tests_of(row)) for row in rows)
+        failing = [(row["task_id"], v.tests) for row, v in zip(rows, verdicts, strict=True) if not v.passed]
+    assert failing == []
