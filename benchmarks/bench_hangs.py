@@ -90,7 +90,7 @@ def main() -> None:
 
 def reference_limits(rows: list[Row]) -> list[dict[str, float]]:
     """Limits for each row from the CPU time its problem's reference solution takes for the same tests."""
-    from acesandbox import Asserts, Job, Limits, Sandbox
+    from acesandbox import Asserts, Limits, Sandbox
 
     solutions = {row["task_id"]: row["program"] for row in workloads.rows("humaneval_canonical")}
     tests: dict[str, dict[str, None]] = collections.defaultdict(dict)
@@ -103,7 +103,7 @@ def reference_limits(rows: list[Row]) -> list[dict[str, float]]:
     slowest = {}
     with Sandbox(limits=generous) as sandbox:
         jobs = [
-            Job(solutions[task], Asserts(list(tests[task]), entry_point=entry_points[task])) for task in tasks
+            (solutions[task], Asserts(list(tests[task]), entry_point=entry_points[task])) for task in tasks
         ]
         for task, verdict in zip(tasks, sandbox.judge_many(jobs), strict=True):
             # A test that even the reference cannot end says nothing about how long a right program takes.

@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from acesandbox import Asserts, Job, Limits, Sandbox
+from acesandbox import Asserts, Limits, Sandbox
 from benchmarks._programs import Case, mix
 from benchmarks._run import parser, publish, table, talk
 
@@ -67,10 +67,10 @@ def soak(programs: int, workers: int | None, hostile_share: float) -> dict[str, 
     samples: list[dict[str, Any]] = []
     waiting: collections.deque[Case] = collections.deque()
 
-    def jobs() -> Iterator[Job]:
+    def jobs() -> Iterator[tuple[str, Asserts]]:
         for case in mix(programs, hostile_share, block=min(1000, stretch)):
             waiting.append(case)
-            yield Job(case.program, Asserts(case.tests, entry_point="f"))
+            yield case.program, Asserts(case.tests, entry_point="f")
 
     with Sandbox(workers=workers, limits=LIMITS) as sandbox:
         # What the first programs build lazily, in the host and in the guests, is not growth.

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import protocol
 
-from acesandbox import Job, Limits, Sandbox
+from acesandbox import Limits, Sandbox
 from tests.workloads import tests_of
 
 
@@ -39,7 +39,7 @@ def main() -> None:
         begun = time.perf_counter()
         verdicts = list(sandbox.judge_many(jobs[warm:], dedupe=False))
         taken = time.perf_counter() - begun
-        isolation = sandbox.isolation
+        tier = sandbox.tier
     by_row = {}
     for (number, *_), verdict in zip(rows[warm:], verdicts, strict=True):
         results[number] = bytes(b"1"[0] if test.passed else b"0"[0] for test in verdict.tests)
@@ -53,14 +53,14 @@ def main() -> None:
         statuses=dict(statuses),
         by_row=by_row,
         sealed_tests=sealed,
-        isolation=str(isolation),
+        tier=tier,
     )
 
 
-def job(row: tuple[int, str, list[str], dict[str, Any]], limits: Limits) -> Job:
+def job(row: tuple[int, str, list[str], dict[str, Any]], limits: Limits) -> tuple[Any, ...]:
     _, program, tests, kept = row
     own = Limits(**kept["limits"]) if kept["limits"] else limits
-    return Job(program, tests_of({"tests": tests, "task_id": row[0], **kept}), limits=own)
+    return program, tests_of({"tests": tests, "task_id": row[0], **kept}), own
 
 
 main()

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acesandbox import Job, Limits, Sandbox
+from acesandbox import Limits, Sandbox
 from tests import plain_judge, workloads
 from tests.plain_judge import Outcome, PlainJudge
 
@@ -120,7 +120,7 @@ def compare(name: str, rows: Sequence[Row], limits: Limits | None = None) -> Agr
     limits = limits or Limits()
     reference = plain_outcomes(name, rows)
     found = Agreement(name)
-    jobs = (Job(row["program"], workloads.tests_of(row)) for row in rows)
+    jobs = ((row["program"], workloads.tests_of(row)) for row in rows)
     with Sandbox(limits=limits) as sandbox:
         for row, outcomes, verdict in zip(rows, reference, sandbox.judge_many(jobs), strict=True):
             found.programs += 1
@@ -167,7 +167,7 @@ def plain_outcomes(name: str, rows: Sequence[Row], seconds: float = 1.0) -> list
 def labelled(rows: Sequence[Row]) -> tuple[int, list[tuple[Row, Any]]]:
     """Agreement with the publisher's own verdicts: how many rows have one, and the rows on which we differ."""
     with_label = [row for row in rows if row.get("expected") is not None]
-    jobs = (Job(row["program"], workloads.tests_of(row)) for row in with_label)
+    jobs = ((row["program"], workloads.tests_of(row)) for row in with_label)
     with Sandbox() as sandbox:
         verdicts = list(sandbox.judge_many(jobs))
     return len(with_label), [

@@ -86,11 +86,11 @@ def test_reference_classes_pass_their_unit_tests(step: int, workload: Workload) 
 
 
 def judge_all_pass(name: str, rows: list[Row]) -> None:
-    from acesandbox import Job, Sandbox
+    from acesandbox import Sandbox
 
     rows = passing_in_a_plain_interpreter(name, rows)
     assert rows
     with Sandbox() as sandbox:
-        verdicts = sandbox.judge_many(Job(row["program"], real.tests_of(row)) for row in rows)
+        verdicts = sandbox.judge_many((row["program"], real.tests_of(row)) for row in rows)
         failing = [(row["task_id"], v.tests) for row, v in zip(rows, verdicts, strict=True) if not v.passed]
     assert failing == []
