@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,15 @@
 #define MAX_DEPTH 64
 
 static const struct private_paths *own;
+static const char *wanted_packages; /* the guest's JSON: it names the package directories that programs may use */
 static uint64_t copied;
+
+/* Package directories inside a standard library that programs are not to see; they can be a gigabyte. */
+static bool is_unwanted(const char *path, const char *name)
+{
+    return (strcmp(name, "site-packages") == 0 || strcmp(name, "dist-packages") == 0) &&
+           strstr(wanted_packages, path) == NULL;
+}
 
 static void copy_bytes(int from, int to, const char *name, uint64_t size)
 {
@@ -44,22 +53,30 @@ static void copy_bytes(int from, int to, const char *name, uint64_t size)
         jail_fail("copied root", errno, "%s could not be copied", name);
 }
 
-static void copy_entry(int from_dir, int to_dir, const char *name, const char *new_name, int depth);
+static void copy_entry(int from_dir, int to_dir, const char *name, const char *new_name, const char *path, int depth);
 
-static void copy_directory(int from, int to, int depth)
+static void copy_directory(int from, int to, const char *path, int depth)
 {
     if (depth > MAX_DEPTH)
         jail_fail("copied root", ELOOP, "directories nested deeper than %d", MAX_DEPTH);
     DIR *stream = fdopendir(from);
     if (stream == NULL)
         jail_fail("copied root", errno, "a directory could not be read");
-    for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            copy_entry(dirfd(stream), to, entry->d_name, entry->d_name, depth);
+    for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
+        const char *name = entry->d_name;
+        char below[PATH_MAX];
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        if ((size_t)snprintf(below, sizeof below, "%s/%s", path, name) >= sizeof below)
+            jail_fail("copied root", ENAMETOOLONG, "%s", path);
+        if (!is_unwanted(below, name))
+            copy_entry(dirfd(stream), to, name, name, below, depth);
+    }
     closedir(stream);
 }
 
-static void copy_entry(int from_dir, int to_dir, const char *name, const char *new_name, int depth)
+/* `path` is where the copy will be seen. */
+static void copy_entry(int from_dir, int to_dir, const char *name, const char *new_name, const char *path, int depth)
 {
     struct stat about;
     /* the top of a configured path may be a link to what is meant; links inside stay links */
@@ -86,7 +103,7 @@ static void copy_entry(int from_dir, int to_dir, const char *name, const char *n
         int to = openat(to_dir, new_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (to < 0)
             jail_fail("copied root", errno, "%s could not be copied", name);
-        copy_directory(from, to, depth + 1);
+        copy_directory(from, to, path, depth + 1);
         close(to);
         return;
     }
@@ -151,6 +168,7 @@ static void make_devices(int root)
 void copytree_prepare(struct config *cfg)
 {
     own = private_set_up(cfg);
+    wanted_packages = cfg->guest_json;
     umask(022);
     int root = open(own->root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (root < 0)
@@ -158,7 +176,7 @@ void copytree_prepare(struct config *cfg)
     for (size_t i = 0; i < cfg->ro_count; i++) {
         const char *last;
         int parent = open_parent(root, cfg->ro[i].dst, &last);
-        copy_entry(AT_FDCWD, parent, cfg->ro[i].src, last, 0);
+        copy_entry(AT_FDCWD, parent, cfg->ro[i].src, last, cfg->ro[i].dst, 0);
         close(parent);
     }
     for (size_t i = 0; i < cfg->link_count; i++) {

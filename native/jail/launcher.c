@@ -44,6 +44,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -199,16 +200,39 @@ static void setup_groups(const struct config *cfg)
         jail_fail("identity", errno, "supplementary groups could not be dropped: the container lacks CAP_SETGID");
 }
 
+/* The first configured path that the worker's uid may not open, or NULL. Landlock only takes rights away: what root
+ * alone may search (a virtual environment below /root) is out of the worker's reach without a copy. */
+static const char *unreachable_path(const struct config *cfg)
+{
+    const char *found = NULL;
+    setfsgid(cfg->gid);
+    setfsuid(cfg->uid); /* takes root's override of file permissions away as well, until it is 0 again */
+    for (size_t i = 0; i < cfg->ro_count && found == NULL; i++) {
+        int fd = open(cfg->ro[i].src, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0)
+            found = cfg->ro[i].src;
+        else
+            close(fd);
+    }
+    setfsuid(0);
+    setfsgid(0);
+    return found;
+}
+
 /* Which way the file system is hidden in the seccomp tier, or the exact reason why there is none. */
 static void choose_view(struct config *cfg)
 {
     bool root = geteuid() == 0;
     int error;
     cfg->landlock_abi = landlock_abi(&error);
-    if (cfg->landlock_abi >= (root ? 1 : 3)) {
+    const char *unreachable = root ? unreachable_path(cfg) : NULL;
+    if (cfg->landlock_abi >= (root ? 1 : 3) && unreachable == NULL) {
         cfg->view = VIEW_LANDLOCK;
     } else if (root && (effective_capabilities() & CAPABILITY(CAP_SYS_CHROOT)) != 0) {
         cfg->view = VIEW_CHROOT;
+    } else if (unreachable != NULL) {
+        jail_fail("file system", EACCES, "uid %lu cannot open %s: put the interpreter where every user may read it, or "
+                  "give the container CAP_SYS_CHROOT", (unsigned long)cfg->uid, unreachable);
     } else if (cfg->landlock_abi > 0) {
         jail_fail("landlock", 0, "this kernel has Landlock ABI %d; an ordinary user needs 3 (Linux 6.2), or root in the "
                   "container with CAP_SYS_CHROOT", cfg->landlock_abi);

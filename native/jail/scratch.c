@@ -157,7 +157,8 @@ void scratch_use_directory(struct config *cfg, int parent, int discard, const ch
 {
     state.parent = parent;
     state.discard = discard;
-    if (make_directory() < 0)
+    bool for_worker = geteuid() == 0 && cfg->tier != TIER_NONE;
+    if (make_directory() < 0 || (for_worker && fchownat(parent, DIRECTORY_NAME, cfg->uid, cfg->gid, 0) < 0))
         jail_fail("scratch", errno, "a directory for temporary files could not be made in %s", seen);
     snprintf(cfg->scratch, sizeof cfg->scratch, "%s/%s", strcmp(seen, "/") == 0 ? "" : seen, DIRECTORY_NAME);
 }
