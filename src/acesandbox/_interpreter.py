@@ -1,0 +1,360 @@
+"""The interpreter that runs inside the jail, and the view of the file system that it needs.
+
+Two cases. `python=None` is the interpreter we run in ourselves with its standard library and **nothing else**: the
+packages installed next to a trainer may hold reference solutions (public evaluators ship theirs), and a verdict should
+not depend on what else happens to be installed. `python="…/bin/python"` is that interpreter *with* its site-packages:
+point it at a virtual environment made for judged programs, or at `sys.executable` to show them your own.
+
+The view is a list of read-only binds: the interpreter's executable, its standard library, site-packages if asked for,
+the directories of shared libraries with the dynamic loader and its cache, the time zone data, and our guest package at
+/ace/_ace_guest. Never a directory of programs, never /etc, /home or /root.
+
+In the `namespaces` tier an interpreter outside /usr appears under /py, whatever its place on the host: its path would
+tell the host's user names. CPython finds its standard library relative to its executable, so this costs nothing.
+The `seccomp` tier has no mount namespace: there paths are the real ones, and package directories that lie *inside* the
+standard library's (python.org's images and pyenv have them there) can be read by a program that looks for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ._errors import BadInput, SandboxError
+
+_PROBE = """
+import json, os, site, sys
+print(json.dumps({
+    "implementation": sys.implementation.name,
+    "version": list(sys.version_info[:3]),
+    "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
+    "prefix": sys.base_prefix,
+    "exec_prefix": sys.base_exec_prefix,
+    "platlib": sys.platlibdir,
+    "stdlib": os.path.dirname(os.__file__),
+    "site": site.getsitepackages(),
+}))
+"""
+
+OLDEST = (3, 9)
+GUEST = "/ace/_ace_guest"
+RELOCATED = "/py"
+
+
+class Interpreter:
+    """What is known about an interpreter; the same wherever it is used."""
+
+    __slots__ = ("exec_prefix", "executable", "platlib", "prefix", "site", "stdlib", "version")
+
+    def __init__(
+        self,
+        executable: str,
+        version: tuple[int, ...],
+        prefix: str,
+        exec_prefix: str,
+        platlib: str,
+        stdlib: str,
+        site: tuple[str, ...],
+    ) -> None:
+        # Behind all symbolic links: what is bound is what was looked at.
+        self.executable = os.path.realpath(executable)
+        self.version = version
+        self.prefix = os.path.realpath(prefix)
+        self.exec_prefix = os.path.realpath(exec_prefix)
+        self.platlib = platlib
+        self.stdlib = os.path.realpath(stdlib)
+        self.site = tuple(os.path.realpath(path) for path in site)
+
+
+class View:
+    """What a jail shows: the interpreter-dependent part of a worker's configuration.
+
+    Attributes:
+        ro: read-only binds, (path inside, path on the host), in the order in which they are to be made.
+        links: symbolic links, (path inside, target).
+        python: the interpreter's path inside.
+        site: package directories inside, for the end of `sys.path`.
+        env: the whole environment.
+    """
+
+    __slots__ = ("env", "links", "python", "ro", "site")
+
+    def __init__(
+        self,
+        ro: list[tuple[str, str]],
+        links: list[tuple[str, str]],
+        python: str,
+        site: list[str],
+        env: dict[str, str],
+    ) -> None:
+        self.ro = ro
+        self.links = links
+        self.python = python
+        self.site = site
+        self.env = env
+
+
+_known: dict[tuple[str, int], Interpreter] = {}
+
+
+def find(python: str | None) -> Interpreter:
+    """The interpreter to jail; see the module's docstring for what None means.
+
+    Raises:
+        BadInput: no such file, not an interpreter, not CPython, or too old.
+    """
+    if python is None:
+        return _ours(with_site=False)
+    import shutil
+
+    path = shutil.which(os.path.expanduser(python))
+    if path is None:
+        raise BadInput(f"python={python!r}: there is no such executable")
+    path = os.path.abspath(path)
+    if os.path.samefile(path, sys.executable) and os.path.dirname(path) == os.path.dirname(
+        os.path.abspath(sys.executable)
+    ):
+        return _ours(with_site=True)
+    key = (path, os.stat(path).st_mtime_ns)
+    if key not in _known:
+        _known[key] = _probe(path)
+    return _known[key]
+
+
+def _ours(with_site: bool) -> Interpreter:
+    site_packages: tuple[str, ...] = ()
+    if with_site:
+        import site
+
+        site_packages = tuple(site.getsitepackages())
+    # The base executable is the one that finds its own standard library: a virtual environment's is a link to it.
+    executable = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+    return Interpreter(
+        executable,
+        tuple(sys.version_info[:3]),
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        sys.platlibdir,
+        os.path.dirname(os.__file__),
+        site_packages,
+    )
+
+
+def _probe(path: str) -> Interpreter:
+    import json
+    import subprocess
+
+    try:
+        # -I: neither our environment nor the current directory has a say in what it reports.
+        done = subprocess.run(
+            [path, "-I", "-c", _PROBE], capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BadInput(f"python={path!r} cannot be run: {error}") from None
+    try:
+        said = json.loads(done.stdout)
+        version = tuple(said["version"])
+    except (ValueError, KeyError, TypeError):
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise BadInput(
+            f"python={path!r} is not a Python interpreter{': ' + last[0] if last else ''}"
+        ) from None
+    if said["implementation"] != "cpython":
+        raise BadInput(f"python={path!r} is {said['implementation']}; only CPython can be jailed")
+    if version < OLDEST:
+        raise BadInput(
+            f"python={path!r} is Python {version[0]}.{version[1]}; the oldest that can be jailed is "
+            f"{OLDEST[0]}.{OLDEST[1]}"
+        )
+    return Interpreter(
+        said["executable"],
+        version,
+        said["prefix"],
+        said["exec_prefix"],
+        said["platlib"],
+        said["stdlib"],
+        tuple(said["site"]),
+    )
+
+
+def guest_directory() -> str:
+    """Our guest package, with its native part.
+
+    Raises:
+        SandboxError: the native part was not built.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))
+    guest = os.path.join(os.environ.get("ACESANDBOX_NATIVE_DIR") or package, "guest")
+    if not os.path.isdir(guest):  # a build with sanitizers brings its own native parts and shares the rest
+        guest = os.path.join(package, "guest")
+    if not any(name.startswith("_native.") for name in os.listdir(guest)):
+        raise SandboxError(
+            f"{guest} lacks the native part (_native.abi3.so): this installation is not complete; "
+            "in a source tree, run 'make native'"
+        )
+    return guest
+
+
+def view(interpreter: Interpreter, tier: str) -> View:
+    """The view for one tier. What does not exist on this machine is left out."""
+    folder = interpreter.prefix
+    relocated = (
+        tier == "namespaces" and not _inside(folder, "/usr") and _inside(interpreter.executable, folder)
+    )
+    places = _Places(folder if relocated else "")
+    _system_libraries(places)
+    _own_libraries(places, interpreter)
+    places.show(interpreter.executable)
+    hidden = _standard_library(places, interpreter)
+    for path in ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8"):
+        places.show(path)
+    places.site = _packages(places, interpreter, tier)
+    if tier == "namespaces":
+        for path in hidden:  # something harmless is mounted over it; last, so that nothing covers that again
+            places.ro.append((places.inside(path), _nothing()))
+    places.ro.append((GUEST, guest_directory()))
+    return View(
+        ro=places.ro,
+        links=places.links,
+        python=places.inside(interpreter.executable),
+        site=places.site,
+        env=_environment(f"{RELOCATED}/lib" if relocated else ""),
+    )
+
+
+class _Places:
+    """Collects binds, broad ones before those inside them, and knows where a host's path lies inside."""
+
+    def __init__(self, moved: str) -> None:
+        self._moved = moved
+        self._shown: list[str] = []
+        self.ro: list[tuple[str, str]] = []
+        self.links: list[tuple[str, str]] = []
+        self.site: list[str] = []
+
+    def inside(self, path: str) -> str:
+        """Where a path of the host lies inside."""
+        if self._moved and _inside(path, self._moved):
+            rest = os.path.relpath(path, self._moved)
+            return RELOCATED if rest == "." else f"{RELOCATED}/{rest}"
+        return path
+
+    def show(self, path: str) -> None:
+        """Show `path` at its place inside, with the symbolic links on the way to it; nothing if it does not exist."""
+        if not os.path.exists(path):
+            return
+        place = path if self._moved and _inside(path, self._moved) else self._follow(path)
+        if any(_inside(place, shown) for shown in self._shown):
+            return
+        self._shown.append(place)
+        self.ro.append((self.inside(place), os.path.realpath(place)))
+
+    def show_at(self, dst: str, path: str) -> None:
+        """Show `path` somewhere else."""
+        self.ro.append((dst, os.path.realpath(path)))
+
+    def _follow(self, path: str) -> str:
+        """The path behind the system's own links (/lib -> usr/lib), each of which is recorded."""
+        done = ""
+        for part in path.strip("/").split("/"):
+            done = f"{done}/{part}"
+            if os.path.islink(done):
+                target = os.readlink(done)
+                if (done, target) not in self.links:
+                    self.links.append((done, target))
+                done = self._follow(os.path.normpath(os.path.join(os.path.dirname(done), target)))
+        return done
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _system_libraries(places: _Places) -> None:
+    """The dynamic loader, its cache, and the directories it searches by default."""
+    multiarch = f"{os.uname().machine}-linux-gnu"
+    folders = [f"/usr/lib/{multiarch}", f"/lib/{multiarch}", "/usr/lib64", "/lib64"]
+    if not any(_has_libc(folder) for folder in folders):
+        folders = ["/usr/lib", "/lib", "/usr/lib64", "/lib64"]  # Arch, Alpine: one directory for everything
+    for folder in folders:
+        places.show(folder)
+    places.show("/etc/ld.so.cache")
+
+
+def _has_libc(folder: str) -> bool:
+    try:
+        return any(name.startswith("libc.so") for name in os.listdir(folder))
+    except OSError:
+        return False
+
+
+def _own_libraries(places: _Places, interpreter: Interpreter) -> None:
+    """Shared libraries in the interpreter's own prefix, such as libpython."""
+    if _inside(interpreter.prefix, "/usr") and not _inside(interpreter.prefix, "/usr/local"):
+        return
+    for folder in dict.fromkeys((f"{interpreter.prefix}/lib", f"{interpreter.prefix}/{interpreter.platlib}")):
+        if os.path.isdir(f"{interpreter.prefix}/conda-meta"):
+            places.show(folder)  # conda's packages link to libraries all over it
+        elif os.path.isdir(folder):
+            for name in sorted(os.listdir(folder)):
+                if ".so" in name and os.path.isfile(f"{folder}/{name}"):
+                    places.show(f"{folder}/{name}")
+
+
+def _standard_library(places: _Places, interpreter: Interpreter) -> list[str]:
+    """Shows the standard library; returns the package directories in it that are not to be seen."""
+    version = f"python{interpreter.version[0]}.{interpreter.version[1]}"
+    folders = [interpreter.stdlib]
+    for prefix in (interpreter.prefix, interpreter.exec_prefix):
+        folders += [f"{prefix}/{name}/{version}" for name in ("lib", interpreter.platlib)]
+    asked_for = {os.path.realpath(path) for path in interpreter.site}
+    hidden = []
+    for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders if os.path.isdir(folder)):
+        places.show(folder)
+        for name in ("site-packages", "dist-packages"):
+            path = f"{folder}/{name}"
+            if os.path.isdir(path) and os.path.realpath(path) not in asked_for:
+                hidden.append(path)
+    return hidden
+
+
+def _packages(places: _Places, interpreter: Interpreter, tier: str) -> list[str]:
+    """Shows site-packages; returns where they lie inside. A virtual environment's get a place of their own."""
+    found = []
+    for path in interpreter.site:
+        if not os.path.isdir(path):
+            continue
+        if tier != "namespaces" or _inside(path, "/usr") or _inside(path, interpreter.prefix):
+            places.show(path)
+            found.append(places.inside(path))
+        else:
+            dst = f"{RELOCATED}/packages-{len(found)}/site-packages"
+            places.show_at(dst, path)
+            found.append(dst)
+    return found
+
+
+def _nothing() -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "_nothing")
+
+
+def _environment(libraries: str) -> dict[str, str]:
+    """The whole environment of jailed processes: nothing of the host's."""
+    env = {
+        "PYTHONPATH": "/ace",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        # One worker per core is the parallelism there is; a numerical library that starts a thread per core on top
+        # of that makes everything slower, and each thread's memory arena is copied in every player.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        # Symbols bound once in the zygote are not bound again in each player.
+        "LD_BIND_NOW": "1",
+    }
+    if libraries:
+        env["LD_LIBRARY_PATH"] = libraries
+    return env
