@@ -6,14 +6,6 @@
 #include <stdint.h>
 #include <sys/syscall.h>
 
-#ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
-#endif
-#ifndef SYS_fsopen
-#define SYS_fsopen 430
-#define SYS_fsconfig 431
-#define SYS_fsmount 432
-#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -28,11 +20,6 @@
 #define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
-
-/* fsopen(2) and its kin */
-#define ACE_FSOPEN_CLOEXEC 1u
-#define ACE_FSCONFIG_CMD_CREATE 6u
-#define ACE_FSMOUNT_CLOEXEC 1u
 
 /* mount_setattr(2): struct mount_attr and its flags */
 #define ACE_MOUNT_RDONLY 0x1u

@@ -10,8 +10,8 @@
  *   3. The change into the new root comes before anything is put into it: from then on a symbolic link on the way to
  *      a mount point resolves inside the new root, not on the host.
  *   4. The /proc instance for the supervisor is made while the old root is still attached: a user namespace may mount
- *      proc only where a complete /proc is visible already (a container with masked paths has none). It is a detached
- *      mount: it has a descriptor and no place, so no guest can walk to it. */
+ *      proc only where a complete /proc is visible already (a container with masked paths has none). It is detached at
+ *      once: it has a descriptor and no place, so no guest can walk to it. */
 #define _GNU_SOURCE
 #include "kernel.h"
 #include "namespaces.h"
@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define OLD_ROOT "/.old"
+#define PROC_PLACE "/.proc"
 
 static const char *const DEVICES[] = {"null", "zero", "full", "random", "urandom"};
 #define DEVICE_COUNT (sizeof DEVICES / sizeof *DEVICES)
@@ -160,16 +161,16 @@ static void bind_into(int source_fd, const char *path, bool device)
 /* The supervisor's view of the worker's processes; -1 in cfg where the kernel refuses (masked /proc). */
 static void open_proc(struct config *cfg)
 {
-    int context = (int)syscall(SYS_fsopen, "proc", ACE_FSOPEN_CLOEXEC);
-    if (context < 0)
-        return;
-    if (syscall(SYS_fsconfig, context, ACE_FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
-        unsigned attributes = ACE_MOUNT_NOSUID | ACE_MOUNT_NODEV | ACE_MOUNT_NOEXEC;
-        cfg->proc_dir = (int)syscall(SYS_fsmount, context, ACE_FSMOUNT_CLOEXEC, attributes);
-        if (cfg->proc_dir < 0) /* where the host's own /proc is read-only, ours must be too */
-            cfg->proc_dir = (int)syscall(SYS_fsmount, context, ACE_FSMOUNT_CLOEXEC, attributes | ACE_MOUNT_RDONLY);
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    make_directory(PROC_PLACE, 0700);
+    /* where the host's own /proc is read-only, ours must be too */
+    if (mount("proc", PROC_PLACE, "proc", flags, NULL) == 0 || mount("proc", PROC_PLACE, "proc", flags | MS_RDONLY, NULL) == 0) {
+        cfg->proc_dir = open(PROC_PLACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (umount2(PROC_PLACE, MNT_DETACH) < 0)
+            jail_fail("mounts", errno, "/proc could not be detached");
     }
-    close(context);
+    if (rmdir(PROC_PLACE) < 0)
+        jail_fail("mounts", errno, "/proc could not be detached");
 }
 
 static void enter_new_root(void)

@@ -197,12 +197,8 @@ static _Noreturn void trial_child(const struct config *cfg, int parent)
         report[0] = errno + 1;
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("tmpfs", "/tmp", "tmpfs", 0, "size=64k") < 0)
         report[1] = errno + 1;
-    int context = (int)syscall(SYS_fsopen, "proc", ACE_FSOPEN_CLOEXEC);
-    if (context < 0 || syscall(SYS_fsconfig, context, ACE_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-        report[2] = errno + 1;
-    else if (syscall(SYS_fsmount, context, ACE_FSMOUNT_CLOEXEC, ACE_MOUNT_NOSUID | ACE_MOUNT_NODEV | ACE_MOUNT_NOEXEC) < 0 &&
-             syscall(SYS_fsmount, context, ACE_FSMOUNT_CLOEXEC,
-                     ACE_MOUNT_RDONLY | ACE_MOUNT_NOSUID | ACE_MOUNT_NODEV | ACE_MOUNT_NOEXEC) < 0)
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    if (mount("proc", "/tmp", "proc", flags, NULL) < 0 && mount("proc", "/tmp", "proc", flags | MS_RDONLY, NULL) < 0)
         report[2] = errno + 1;
     _exit(write(parent, report, sizeof report) == sizeof report ? 0 : 1);
 }
@@ -293,10 +289,12 @@ static void probe_namespaces(const struct trial *trial)
         else
             mechanism(kinds[i].name, false, "%s; %s", strerror(error), namespace_remedy(error));
     }
-    mechanism("mounts in a user namespace", trial->mounted, "%s%s%s", trial->mounted ? "" : strerror(trial->error),
+    mechanism("mounts in new namespaces", trial->mounted, "%s%s%s", trial->mounted ? "" : strerror(trial->error),
               trial->mounted ? "" : "; ", trial->mounted ? "" : namespace_remedy(trial->error));
     mechanism("proc in a pid namespace", trial->proc, "%s",
-              trial->proc ? "" : "a container masks parts of /proc: CPU time is clocked without schedstat");
+              trial->proc      ? ""
+              : trial->cloned ? "a container masks parts of /proc: waiting for a processor cannot be told from idling"
+                              : "no pid namespace");
 }
 
 static void probe_seccomp(bool *has_filter)
