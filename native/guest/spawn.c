@@ -14,7 +14,7 @@
  *   - CPython's own after-fork work: PyOS_AfterFork_Child.
  *
  * A child after the clone, in this order, before any byte of the program is read:
- *   descriptors -> close_range -> resource limits -> working directory -> capabilities. */
+ *   descriptors -> close_range -> resource limits -> working directory -> capabilities -> seal (filter.c). */
 #define _GNU_SOURCE
 #include "guest.h"
 
@@ -348,6 +348,11 @@ static long clone_child(const int *fds, int n, uint64_t cpu_seconds, uint64_t ad
     setup_limits(cpu_seconds, address_space);
     setup_directory();
     setup_capabilities();
+    int sealed = ace_seal();
+    if (sealed < 0) {
+        errno = -sealed;
+        child_failed(CONTROL_FD, "second seccomp filter");
+    }
     reader.start = reader.end = 0;
     reader.nfds = 0;
     return 0;

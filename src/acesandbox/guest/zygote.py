@@ -90,7 +90,7 @@ def _forget_start_up(config: dict) -> None:
     """Make `sys.path`, `sys.argv` and the environment what a program may see: the interpreter and its packages."""
     import os
 
-    sys.path[:] = [p for p in sys.path if p and not p.startswith("/ace")]
+    sys.path[:] = [p for p in sys.path if p and p != config.get("guest_parent", "/ace")]
     sys.path.extend(p for p in config.get("site", ()) if p not in sys.path)
     sys.argv[:] = ["program.py"]
     sys.dont_write_bytecode = True
