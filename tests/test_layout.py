@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import statistics
 import subprocess
@@ -74,12 +75,16 @@ def test_importing_acesandbox_brings_in_nothing_heavy() -> None:
     assert not heavy & set(loaded)
 
 
-def test_importing_acesandbox_takes_less_than_60_ms() -> None:
+def test_importing_acesandbox_takes_less_than_60_ms(tmp_path: Path) -> None:
+    # As installed: compiled once. A source tree may have no caches, or be told to write none.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     code = "import time; start = time.process_time(); import acesandbox; print(time.process_time() - start)"
+    words = [sys.executable, "-c", code]
     taken = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(7)
-    ]
+        float(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
+        for _ in range(8)
+    ][1:]
     # CPU time and the median: another test on the same core must not decide this one.
     assert statistics.median(taken) < 0.060, taken
 
