@@ -88,9 +88,16 @@ def run(
         words += [*COMMANDS[contender], str(rows), str(warm), str(workers), str(seconds), out]
         if options is not None:
             words.append(json.dumps(options))
+        environment = dict(os.environ)
+        if "PYTHONPATH" in environment:
+            # The contender runs in another folder.
+            folders = environment["PYTHONPATH"].split(os.pathsep)
+            environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, folders))
         with open(os.path.join(place, "stderr"), "w+b") as errors:
             # Programs under test may write files: they get a folder that goes away with the run.
-            code = subprocess.run(words, stdin=subprocess.DEVNULL, stderr=errors, cwd=place).returncode
+            code = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stderr=errors, cwd=place, env=environment
+            ).returncode
             if code != 0:
                 errors.seek(0)
                 said = errors.read()[-4000:].decode("utf-8", "replace")

@@ -40,6 +40,8 @@ def main(names: list[str]) -> None:
         print(f"| {one.name} | {100 * one.sealed_share:.2f} % | {modes} | {one.by_program_oracle:,} |")
     reasons(found)
     classes(found)
+    if names and "ldb_humaneval_multimodel" not in names:
+        return
     count, differing = labelled(workloads.rows("ldb_humaneval_multimodel"))
     print(
         f"\n## Publisher's labels\n\nldb_humaneval_multimodel: {count - len(differing):,} of {count:,} rows agree."
