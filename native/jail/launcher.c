@@ -280,6 +280,8 @@ static void setup_promises(void)
 /* Only what cloning players and renewing the scratch need, here and in everything below. */
 static void setup_capabilities(void)
 {
+    /* a change from uid 0 kept the permitted set and emptied the effective one, which the bounding set asks */
+    (void)keep_capabilities(permitted_capabilities(), 0);
     bound_capabilities(CAPABILITY(CAP_SYS_ADMIN));
     if (keep_capabilities(CAPABILITY(CAP_SYS_ADMIN), 0) < 0)
         jail_fail("capabilities", errno, "%s", namespace_remedy(errno));

@@ -31,6 +31,15 @@ void bound_capabilities(uint64_t kept)
     }
 }
 
+uint64_t permitted_capabilities(void)
+{
+    struct __user_cap_header_struct who = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct sets[2] = {{0}, {0}};
+    if (syscall(SYS_capget, &who, sets) < 0)
+        return 0;
+    return sets[0].permitted | (uint64_t)sets[1].permitted << 32;
+}
+
 uint64_t effective_capabilities(void)
 {
     struct __user_cap_header_struct who = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

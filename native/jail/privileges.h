@@ -14,6 +14,7 @@ int keep_capabilities(uint64_t kept, uint64_t inherited);
 void bound_capabilities(uint64_t kept);
 
 uint64_t effective_capabilities(void);
+uint64_t permitted_capabilities(void);
 
 /* SIGKILL when the creating process ends, and a look whether it already has: `parent` is a pidfd or -1. */
 void die_with_parent(int parent);
