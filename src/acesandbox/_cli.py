@@ -1,0 +1,571 @@
+"""The commands: `acesandbox judge | run | doctor | check | demo`.
+
+Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done and
+found what the command exists to report (a script that failed, an attack that got through, samples that could not be
+judged); 2 a usage or environment error.
+
+argparse rather than a command-line framework: starting is most of what a short command does, and the base install
+should depend on little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ._errors import BadInput, SandboxError
+from ._limits import Limits
+from ._sandbox import ISOLATIONS, UNSEALED, Sandbox
+from ._status import Status
+
+if TYPE_CHECKING:
+    from ._samples import Samples
+
+DONE, FOUND, TROUBLE = 0, 1, 2
+
+LIMIT_HELP = {
+    "cpu_s": "CPU seconds of one test",
+    "program_cpu_s": "CPU seconds of one program's tests together, beyond the first short pass",
+    "load_cpu_s": "CPU seconds for loading a program",
+    "quantum_s": "CPU seconds that every test gets in the first pass",
+    "idle_s": "seconds that a program may sleep or wait",
+    "wall_s": "seconds by the clock for one test; 0: off, so that load on the machine changes no verdict",
+    "judge_cpu_s": "CPU seconds that the test code itself may use, for one program",
+    "memory_mb": "megabytes of memory",
+    "output_kb": "kilobytes kept of each of standard output and standard error",
+    "processes": "new processes that a program may have",
+    "threads": "threads that a program may have",
+    "scratch_mb": "megabytes of files in the private /tmp",
+    "scratch_files": "files in the private /tmp",
+    "file_mb": "megabytes of one file",
+    "open_files": "open file descriptors",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help(sys.stderr)
+        return TROUBLE
+    # A closed pipe (`acesandbox judge … | head`) ends us as it ends any filter.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        work: Callable[[argparse.Namespace], int] = chosen.work
+        return work(chosen)
+    except (BadInput, SandboxError) as error:
+        _say(f"acesandbox: {error}")
+        return TROUBLE
+    except KeyboardInterrupt:
+        _say("acesandbox: interrupted")
+        return 128 + signal.SIGINT
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# The command line.
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="acesandbox",
+        description="Judge model-written Python programs against tests: contained, right, and fast.",
+        epilog="exit codes: 0 done; 1 done, and found what the command exists to report; 2 usage or environment error",
+    )
+    parser.add_argument("--version", action="version", version=f"acesandbox {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _judge_arguments(commands)
+    _run_arguments(commands)
+    _doctor_arguments(commands)
+    _check_arguments(commands)
+    _demo_arguments(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, work: Callable[[argparse.Namespace], int], text: str, **more: str
+) -> Any:
+    command = commands.add_parser(
+        name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **more
+    )
+    command.set_defaults(work=work)
+    return command
+
+
+def _judge_arguments(commands: Any) -> None:
+    command = _command(
+        commands,
+        "judge",
+        _judge,
+        "judge a file of samples; one line of results per sample, in the same order",
+        epilog="""\
+a sample is one JSON object per line:
+  {"task_id": "1", "program": "def f(x): return x + 1", "tests": ["assert f(1) == 2"], "test_kind": "asserts"}
+test_kind is asserts, check_script, unittest, stdio or functional; "entry_point" and "prompt" may be added
+
+an interrupted run with --out goes on where it stopped when the same command is given again
+the file is checked as a whole before the first program is judged""",
+    )
+    command.add_argument("samples", metavar="SAMPLES", help="a .jsonl file, gzip or not; - is standard input")
+    command.add_argument(
+        "--out", metavar="FILE", help="write results here, not to standard output; can be resumed"
+    )
+    command.add_argument("--overwrite", action="store_true", help="with --out: start anew, whatever is there")
+    command.add_argument(
+        "--details", action="store_true", help="say more about each test: mode, oracle, origin, why"
+    )
+    command.add_argument("--no-dedupe", action="store_true", help="judge equal programs again, not once")
+    command.add_argument(
+        "--json", action="store_true", help="with --out: the summary as JSON on standard output"
+    )
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    _sandbox_arguments(command)
+
+
+def _run_arguments(commands: Any) -> None:
+    command = _command(commands, "run", _run, "run one whole script in the sandbox and show what it prints")
+    command.add_argument("script", metavar="FILE.py", help="the script; - is standard input")
+    command.add_argument(
+        "args", nargs="*", metavar="ARG", help="its arguments; after -- if they begin with a dash"
+    )
+    command.add_argument("--stdin", metavar="FILE", help="what the script reads from standard input")
+    command.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="PATH[=NAME]",
+        help="a file to put into its working directory, under its own name or NAME; may be repeated",
+    )
+    command.add_argument(
+        "--json", action="store_true", help="output, status and measurements as one JSON object"
+    )
+    _sandbox_arguments(command, judging=False)
+
+
+def _doctor_arguments(commands: Any) -> None:
+    command = _command(
+        commands,
+        "doctor",
+        _doctor,
+        "say what isolation this machine offers, what it lacks, why, and what would help",
+    )
+    command.add_argument("--json", action="store_true", help="the report as JSON")
+    command.add_argument("--python", metavar="PATH", help="the interpreter to jail")
+
+
+def _check_arguments(commands: Any) -> None:
+    command = _command(
+        commands,
+        "check",
+        _check,
+        "run the attack suite against this machine, and say what held and what did not",
+    )
+    command.add_argument("--json", action="store_true", help="the report as JSON")
+    _sandbox_arguments(command, judging=False)
+
+
+def _demo_arguments(commands: Any) -> None:
+    command = _command(
+        commands, "demo", _demo, "judge a small embedded sample of good, bad and hostile programs"
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object per program")
+    _sandbox_arguments(command, judging=False)
+
+
+def _sandbox_arguments(command: Any, judging: bool = True) -> None:
+    group = command.add_argument_group("sandbox")
+    group.add_argument("--workers", type=int, metavar="N", help="workers; default: one per usable core")
+    group.add_argument(
+        "--isolation",
+        choices=ISOLATIONS,
+        default="namespaces",
+        help="default: namespaces; see acesandbox doctor",
+    )
+    group.add_argument(
+        "--python",
+        metavar="PATH",
+        help="the interpreter for programs, with its packages; default: this one, standard library only",
+    )
+    group.add_argument(
+        "--preload",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import it once for all; may be repeated",
+    )
+    if judging:
+        group.add_argument(
+            "--unsealed", choices=UNSEALED, default="allow", help="what to do with tests that could be forged"
+        )
+        group.add_argument("--fail-fast", action="store_true", help="stop at a program's first failure")
+    limits = command.add_argument_group("limits")
+    defaults = Limits()
+    for name, text in LIMIT_HELP.items():
+        default = getattr(defaults, name)
+        limits.add_argument(
+            "--" + name.replace("_", "-"),
+            type=type(default),
+            default=default,
+            metavar="N",
+            help=f"{text} (default: {default:g})",
+        )
+
+
+def _options(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The sandbox's options as the command line has them."""
+    options = {
+        "workers": chosen.workers,
+        "limits": Limits(**{name: getattr(chosen, name) for name in LIMIT_HELP}),
+        "isolation": chosen.isolation,
+        "python": chosen.python,
+        "preload": tuple(chosen.preload),
+    }
+    if hasattr(chosen, "unsealed"):
+        options.update(unsealed=chosen.unsealed, fail_fast=chosen.fail_fast)
+    return options
+
+
+# judge
+
+
+def _judge(chosen: argparse.Namespace) -> int:
+    from ._samples import Results, Samples
+
+    if chosen.out is None and (chosen.overwrite or chosen.json):
+        raise BadInput(f"{'--overwrite' if chosen.overwrite else '--json'} needs --out")
+    if chosen.out is not None and chosen.out.endswith(".gz"):
+        raise BadInput(
+            "--out cannot be compressed, because an interrupted run could not go on; compress it afterwards"
+        )
+    sandbox = Sandbox(**_options(chosen), keep_output=False)
+    with _path(chosen.samples) as path:
+        samples = Samples(path)
+        for _ in samples:  # the whole file is sound before the first program is judged
+            pass
+        if not samples.rows:
+            raise BadInput(f"{chosen.samples}: nothing to do: the file has no samples")
+        if chosen.out is None:
+            return _judge_to(chosen, sandbox, samples, None)
+        if os.path.exists(chosen.out) and os.path.samefile(chosen.out, path):
+            raise BadInput("--out is the samples file itself")
+        with sandbox:  # the tier is part of what a run must keep
+            results = Results(chosen.out, _run_record(chosen, sandbox, samples), chosen.overwrite)
+            try:
+                return _judge_to(chosen, sandbox, samples, results)
+            finally:
+                results.close()
+
+
+def _run_record(chosen: argparse.Namespace, sandbox: Sandbox, samples: Samples) -> dict[str, Any]:
+    """What makes two runs one: same samples, same rules."""
+    import platform
+
+    from . import __version__, _interpreter
+
+    return {
+        "samples_sha256": samples.fingerprint,
+        "samples": samples.rows,
+        "acesandbox": __version__,
+        "isolation": sandbox.tier,
+        "python": ".".join(map(str, _interpreter.find(chosen.python).version)),
+        "packages": chosen.python is not None,
+        "machine": platform.machine(),
+        "unsealed": chosen.unsealed,
+        "fail_fast": chosen.fail_fast,
+        "details": chosen.details,
+        "limits": {name: getattr(chosen, name) for name in LIMIT_HELP},
+    }
+
+
+def _judge_to(chosen: argparse.Namespace, sandbox: Sandbox, samples: Samples, results: Any) -> int:
+    from ._samples import line_bytes, result
+
+    done = list(results.task_ids) if results is not None else []
+    if len(done) > samples.rows:
+        raise BadInput(
+            f"{chosen.out} has more lines than there are samples: choose another --out, or say --overwrite"
+        )
+    fingerprint, rows = samples.fingerprint, samples.rows
+    tally = _Tally(len(done))
+    taken: deque[str | int] = deque()
+
+    def jobs() -> Iterator[tuple[str, Any]]:
+        for number, sample in enumerate(samples):
+            if number < len(done):
+                if sample.task_id != done[number]:
+                    raise BadInput(
+                        f"{chosen.out}:{number + 1}: task_id {done[number]!r}, where the samples have "
+                        f"{sample.task_id!r}: choose another --out, or say --overwrite"
+                    )
+                continue
+            taken.append(sample.task_id)
+            yield sample.program, sample.tests
+
+    if done and not chosen.quiet:
+        _say(f"{len(done)} of {rows} samples were judged before; going on")
+    with sandbox, _Progress(rows, len(done), not chosen.quiet) as progress:
+        started, flushed = perf_counter(), monotonic()
+        for outcome in sandbox.judge_many(jobs(), dedupe=not chosen.no_dedupe, return_errors=True):
+            line = result(taken.popleft(), outcome, chosen.details)
+            if results is not None:
+                results.write(line)
+                if monotonic() - flushed > 0.5:
+                    results.flush()
+                    flushed = monotonic()
+            else:
+                sys.stdout.buffer.write(line_bytes(line))
+            tally.add(outcome)
+            progress.step()
+        tally.seconds = perf_counter() - started
+    sys.stdout.flush()
+    if samples.fingerprint != fingerprint:
+        raise BadInput(
+            f"{samples.path} was changed while it was judged; the results belong to no version of it"
+        )
+    if chosen.json:
+        print(json.dumps(tally.to_dict(), indent=1))
+    elif not chosen.quiet:
+        _say(tally.text())
+    return FOUND if tally.errors else DONE
+
+
+class _Tally:
+    """Counts for the summary of one run."""
+
+    def __init__(self, before: int) -> None:
+        self.before = before
+        self.programs = self.passed = self.sealed = self.errors = 0
+        self.rate = self.seconds = 0.0
+        self.tests = self.sealed_tests = self.test_faults = 0
+        self.statuses: Counter[str] = Counter()
+        self.unsealed: Counter[str] = Counter()
+        self.first_error = ""
+
+    def add(self, outcome: Any) -> None:
+        self.programs += 1
+        if isinstance(outcome, SandboxError):
+            self.errors += 1
+            self.first_error = self.first_error or str(outcome)
+            return
+        self.passed += outcome.passed
+        self.rate += outcome.pass_rate
+        self.sealed += outcome.sealed
+        for test in outcome.tests:
+            self.tests += 1
+            self.statuses[test.status.value] += 1
+            self.test_faults += test.origin == "test" and not test.passed
+            if test.sealed:
+                self.sealed_tests += 1
+            else:
+                self.unsealed[test.why or test.mode] += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        judged = self.programs - self.errors
+        return {
+            "judged_before": self.before,
+            "programs": self.programs,
+            "passed": self.passed,
+            "mean_pass_rate": self.rate / judged if judged else None,
+            "not_judged": self.errors,
+            "tests": self.tests,
+            "statuses": dict(self.statuses.most_common()),
+            "sealed_tests": self.sealed_tests,
+            "unsealed_reasons": dict(self.unsealed.most_common()),
+            "faults_of_tests": self.test_faults,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def text(self) -> str:
+        judged = self.programs - self.errors
+        speed = f"{self.programs / self.seconds:,.0f} programs/s" if self.seconds else "no time at all"
+        lines = [f"{self.programs} programs in {self.seconds:.1f} s, {speed}"]
+        if judged:
+            lines.append(
+                f"{self.passed} passed every test ({self.passed / judged:.1%}); mean pass rate {self.rate / judged:.1%}"
+            )
+        if self.tests:
+            lines.append(f"{self.sealed_tests / self.tests:.2%} of {self.tests} tests judged sealed")
+            lines += [f"  {count:>9}  not sealed: {why}" for why, count in self.unsealed.most_common(5)]
+            lines.append("tests by status")
+            lines += [f"  {count:>9}  {status}" for status, count in self.statuses.most_common()]
+        if self.test_faults:
+            lines.append(
+                f"{self.test_faults} tests did not pass by their own fault (they do not parse, or raise)"
+            )
+        if self.errors:
+            lines.append(f"{self.errors} programs could not be judged, e.g.: {self.first_error}")
+        return "\n".join(lines)
+
+
+class _Progress:
+    """A bar on standard error when that is a terminal; without tqdm, or a terminal, nothing."""
+
+    def __init__(self, total: int, done: int, wanted: bool) -> None:
+        self._bar: Any = None
+        if wanted and sys.stderr.isatty():
+            import importlib
+
+            try:
+                tqdm = importlib.import_module("tqdm")
+            except ImportError:
+                return
+            self._bar = tqdm.tqdm(total=total, initial=done, unit=" programs", file=sys.stderr, smoothing=0.1)
+
+    def step(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _path:
+    """A path that can be read twice: standard input is put into a temporary file."""
+
+    def __init__(self, given: str) -> None:
+        self._given = given
+        self._file: Any = None
+
+    def __enter__(self) -> str:
+        if self._given != "-":
+            return self._given
+        import shutil
+        import tempfile
+
+        self._file = tempfile.NamedTemporaryFile(prefix="acesandbox-stdin-")
+        shutil.copyfileobj(sys.stdin.buffer, self._file)
+        self._file.flush()
+        return str(self._file.name)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+# run
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    source = _text(chosen.script)
+    files = {}
+    for given in chosen.file:
+        path, _, name = given.partition("=")
+        files[name or os.path.basename(path)] = _bytes(path)
+    stdin = _bytes(chosen.stdin) if chosen.stdin else b""
+    with Sandbox(**_options(chosen)) as sandbox:
+        result = sandbox.run(source, stdin, files, chosen.args)
+    if chosen.json:
+        print(json.dumps(result.to_dict()))
+    else:
+        sys.stdout.write(result.stdout.encode("utf-8", "replace").decode("utf-8"))
+        sys.stdout.flush()
+        sys.stderr.write(result.stderr)
+        if result.truncated:
+            _say(f"acesandbox: output was cut at {chosen.output_kb} kB (--output-kb)")
+        if result.status is not Status.PASSED:
+            message = f": {result.message.strip().splitlines()[-1]}" if result.message.strip() else ""
+            _say(f"acesandbox: {result.status.value}, exit code {result.exit_code}{message}")
+    return DONE if result.status is Status.PASSED else FOUND
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _text(path: str) -> str:
+    data = _bytes(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{path}:{line}: not UTF-8: the byte 0x{data[error.start]:02x}") from None
+
+
+# doctor, check, demo
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    from . import _doctor as doctor
+
+    report = doctor.examine({"python": chosen.python})
+    print(json.dumps(report, indent=1) if chosen.json else doctor.text(report))
+    return DONE if doctor.works(report) else FOUND
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from . import _check as check
+
+    report = check.run(_options(chosen))
+    print(json.dumps(report.to_dict(), indent=1) if chosen.json else report.text())
+    return DONE if report.held else FOUND
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from . import _demo as demo
+
+    surprises = 0
+    rows = []
+    with Sandbox(**_options(chosen)) as sandbox:
+        for example, verdict in demo.judge_all(sandbox):
+            surprises += verdict.passed is not example.deserves
+            passed = sum(test.passed for test in verdict.tests)
+            if chosen.json:
+                print(json.dumps({"name": example.name, "what": example.what, **verdict.to_dict()}))
+            rows.append(
+                (
+                    example.name,
+                    example.what,
+                    verdict.status.value,
+                    f"{passed}/{len(verdict.tests)}",
+                    "yes" if verdict.sealed else "no",
+                    demo.explain(verdict),
+                )
+            )
+        tier = sandbox.tier
+    if not chosen.json:
+        print(f"task: {demo.TASK}; isolation: {tier}\n")
+        print(_table(("program", "what it does", "verdict", "tests", "sealed", "why"), rows))
+        deserved = sum(example.deserves for example in demo.EXAMPLES)
+        print(
+            f"\n{len(rows)} programs, {deserved} of them deserve to pass; {surprises} verdicts are a surprise"
+        )
+    return FOUND if surprises else DONE
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns as wide as they need to be; the last one is cut at the terminal's width."""
+    import shutil
+
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
+    room = max(shutil.get_terminal_size((150, 25)).columns - sum(widths) - 2 * len(widths), 30)
+    lines = []
+    for row in [head, *rows]:
+        last = "".join(c if c.isprintable() else " " for c in row[-1])
+        last = last if len(last) <= room else last[: room - 3] + "..."
+        lines.append(
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), last]).rstrip()
+        )
+    lines.insert(1, "-" * min(max(map(len, lines)), sum(widths) + 2 * len(widths) + room))
+    return "\n".join(lines)
