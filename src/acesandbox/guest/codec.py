@@ -45,6 +45,10 @@ class Opaque:
 
 def encode_value(value: Any, max_bytes: int = 16 << 20) -> Tuple[bytes, bool]:
     """The canonical bytes of a value, and whether it is strict (see docs/protocol.md)."""
+    if _native_encode is not None:
+        encoded = _native_encode(value, max_bytes)
+        if encoded is not None:
+            return encoded  # type: ignore[no-any-return]
     encoder = _Encoder(max_bytes)
     try:
         encoder.put(value, 0)
