@@ -99,7 +99,7 @@ class Graph:
 
         Raises:
             Unsendable: a value holds something that has no flat form at this end.
-            codec.CodecError, MemoryError: it is too large.
+            MemoryError: it is too large for this process.
         """
         try:
             flat = tuple(map(self.flatten, values))
@@ -109,8 +109,7 @@ class Graph:
         finally:
             values.clear()
         forgotten = self._prune() if self._owner else ()
-        data, _ = codec.encode_value((flat, tuple(contents), tuple(forgotten)), MAX_BYTES)
-        return bytes(data)
+        return _encoded((flat, tuple(contents), tuple(forgotten)))
 
     def _changed_contents(self) -> List[Tuple[int, str, bytes]]:
         """Walk the shared containers, those found on the way included, and collect what the other end lacks."""
@@ -121,9 +120,9 @@ class Graph:
             for number in walk:
                 container = self.containers[number]
                 kind = self._kinds[number]
-                data, _ = codec.encode_value(self._content(kind, container), MAX_BYTES)
+                data = _encoded(self._content(kind, container))
                 if self._sent.get(number) != data:
-                    self._sent[number] = data = bytes(data)
+                    self._sent[number] = data
                     contents.append((number, kind, data))
             container = None
             walk, self._pending = self._pending, []
@@ -231,8 +230,7 @@ class Graph:
         return values
 
     def _own_words(self, number: int) -> bytes:
-        data, _ = codec.encode_value(self._content(self._kinds[number], self.containers[number]), MAX_BYTES)
-        return bytes(data)
+        return _encoded(self._content(self._kinds[number], self.containers[number]))
 
     def _fill(self, number: int, tag: str, content: Tuple[Any, ...]) -> None:
         container, thaw = self.containers[number], self.unflatten
@@ -337,6 +335,13 @@ class Graph:
         for number in forgotten:
             self.forget(number)
         return forgotten
+
+
+def _encoded(flat: Flat) -> bytes:
+    data, _ = codec.encode_value(flat, MAX_BYTES)
+    if data[:1] == b"O":
+        raise Unsendable("too large or nested too deeply to be sent")
+    return bytes(data)
 
 
 def _items(node: Any) -> List[Any]:

@@ -240,9 +240,10 @@ class _Planner:
             body = [s for s in tree.body if not _is_pure_import(s)]
             if len(body) == 1 and isinstance(body[0], ast.Assert):
                 try:
-                    test = self._plan_assert(text, body[0].test, wanted, outside)
+                    test = self._plan_assert(body[0].test, wanted, outside)
                 except NotPlannable as reason:
                     why = str(reason)
+                    tree = _parse(text)  # splitting has changed it
             else:
                 why = "the test is not a single assert"
         elif self.kind == "unittest":
@@ -266,11 +267,12 @@ class _Planner:
                 wanted.add(name)
             elif name in BUILTIN_NAMES:
                 continue
-            elif name in STANDARD_LIBRARY and name in uses.attribute_bases and not uses.called[name]:
-                outside.add(name)
             elif name in self.prompt.names:
+                # before the library: `from datetime import datetime` makes that name no module
                 outside.add(name)
                 needs_prompt = True
+            elif name in STANDARD_LIBRARY and name in uses.attribute_bases and not uses.called[name]:
+                outside.add(name)
             elif name in WELL_KNOWN:
                 outside.add(name)
             elif name.startswith("__") and name.endswith("__"):
@@ -279,7 +281,7 @@ class _Planner:
                 wanted.add(name)
         return wanted, outside, needs_prompt
 
-    def _plan_assert(self, text: str, expression: ast.expr, wanted: Set[str], outside: Set[str]) -> Test:
+    def _plan_assert(self, expression: ast.expr, wanted: Set[str], outside: Set[str]) -> Test:
         # `math` is there for the judge's part; a call that needs it is not lifted unless it folds to a constant.
         parts = split(expression, wanted, outside)
         test = Test(PLAN)
@@ -399,6 +401,8 @@ def _expect(test: Test, rule: int, value: Any) -> None:
     try:
         data, strict = codec.encode_value(value, MAX_EXPECTED_BYTES)
     except (ValueError, TypeError, RecursionError, MemoryError, OverflowError):
+        return
+    if data[:1] == b"O":  # too large to compare by bytes
         return
     test.expected = bytes(data)
     # A strict value is never True or False, so a mismatch with a singleton is final as well.
