@@ -172,8 +172,13 @@ def _check_arguments(commands: Any) -> None:
         _check,
         "run the attack suite against this machine, and say what held and what did not",
     )
-    command.add_argument("--json", action="store_true", help="the report as JSON")
-    _sandbox_arguments(command, judging=False)
+    command.add_argument(
+        "attacks", nargs="*", metavar="ATTACK", help="attacks or families of attacks; default: all"
+    )
+    command.add_argument("--list", action="store_true", help="name the attacks and do nothing")
+    command.add_argument("--json", action="store_true", help="one JSON object per attack")
+    command.add_argument("--isolation", choices=ISOLATIONS, default="best", help="default: best")
+    command.add_argument("--python", metavar="PATH", help="the interpreter to jail")
 
 
 def _demo_arguments(commands: Any) -> None:
@@ -517,9 +522,32 @@ def _doctor(chosen: argparse.Namespace) -> int:
 def _check(chosen: argparse.Namespace) -> int:
     from . import _check as check
 
-    report = check.run(_options(chosen))
-    print(json.dumps(report.to_dict(), indent=1) if chosen.json else report.text())
-    return DONE if report.held else FOUND
+    try:
+        attacks = check.choose(chosen.attacks)
+    except ValueError as error:
+        raise BadInput(f"{error}; acesandbox check --list names all") from None
+    if chosen.list:
+        print(
+            _table(
+                ("family", "attack", "what it tries"),
+                [(each.family, each.name, each.tries) for each in attacks],
+            )
+        )
+        return DONE
+    states: Counter[str] = Counter()
+    for outcome in check.run(attacks, chosen.isolation, chosen.python):
+        states[outcome.state] += 1
+        if chosen.json:
+            line = {
+                name: getattr(outcome, name)
+                for name in ("name", "family", "tries", "state", "detail", "seconds")
+            }
+            print(json.dumps(line), flush=True)
+        else:
+            detail = "" if outcome.state == check.HELD else f": {outcome.detail}"
+            print(f"{outcome.state:<8} {outcome.name} ({outcome.tries}){detail}", flush=True)
+    _say(", ".join(f"{count} {state}" for state, count in states.most_common()))
+    return FOUND if states[check.BROKEN] or states[check.FAULTY] else DONE
 
 
 def _demo(chosen: argparse.Namespace) -> int:

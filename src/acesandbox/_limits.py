@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ._errors import BadInput
 
@@ -11,62 +11,125 @@ from ._errors import BadInput
 WORKER_LEVEL = ("processes", "threads", "scratch_mb", "scratch_files", "file_mb", "open_files")
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one program. Times are CPU time unless said otherwise, so load does not change a verdict.
 
     A program is loaded once and its tests run in order. In a first pass every test gets a short quantum (`quantum_s`);
     what is unfinished then gets its full `cpu_s` in a fresh process, until the program has used `program_cpu_s`.
     What is left after that is `not_run`.
+
+    Immutable, comparable, hashable. A plain class: a dataclass would double what importing this package costs.
+
+    Args:
+        cpu_s: CPU seconds of one test.
+        program_cpu_s: CPU seconds of all tests of one program together, beyond the first short pass.
+        load_cpu_s: CPU seconds for loading the program, before its first test.
+        quantum_s: CPU seconds that every test gets in the first pass.
+        idle_s: seconds a program may sleep or wait without using the processor or queueing for it.
+        wall_s: seconds by the clock on the wall for one test; 0 is off. With it, a busy machine can change a verdict.
+        judge_cpu_s: CPU seconds that the test code itself may use, for one program.
+        memory_mb: megabytes (2**20 bytes) of memory.
+        output_kb: kilobytes (2**10 bytes) kept of standard output and of standard error each; the rest is read and
+            dropped.
+        processes: new processes the program may have at a time; 0: it cannot make any.
+        threads: threads the program may have at a time, the first included.
+        scratch_mb: megabytes of files in its private /tmp.
+        scratch_files: files and directories in its private /tmp.
+        file_mb: megabytes of one file.
+        open_files: open file descriptors.
+
+    Raises:
+        BadInput: a value of the wrong type or out of range; the message says which and why.
     """
 
-    cpu_s: float = 1.0
-    """CPU seconds of one test."""
-    program_cpu_s: float = 4.0
-    """CPU seconds of all tests of one program together, beyond the first short pass."""
-    load_cpu_s: float = 2.0
-    """CPU seconds for loading the program, before its first test."""
-    quantum_s: float = 0.02
-    """CPU seconds that every test gets in the first pass."""
-    idle_s: float = 2.0
-    """Seconds a program may sleep or wait without using the processor or queueing for it."""
-    wall_s: float = 0.0
-    """Seconds by the clock on the wall for one test; 0 is off. With it, a busy machine can change a verdict."""
-    judge_cpu_s: float = 2.0
-    """CPU seconds that the test code itself may use, for one program."""
-    memory_mb: int = 1024
-    """Megabytes (2**20 bytes) of memory."""
-    output_kb: int = 64
-    """Kilobytes (2**10 bytes) kept of standard output and of standard error each; the rest is read and dropped."""
-    processes: int = 0
-    """New processes the program may have at a time; 0: it cannot make any."""
-    threads: int = 64
-    """Threads the program may have at a time, the first included."""
-    scratch_mb: int = 64
-    """Megabytes of files in its private /tmp."""
-    scratch_files: int = 4096
-    """Files and directories in its private /tmp."""
-    file_mb: int = 64
-    """Megabytes of one file."""
-    open_files: int = 256
-    """Open file descriptors."""
+    __slots__ = (
+        "cpu_s",
+        "file_mb",
+        "idle_s",
+        "judge_cpu_s",
+        "load_cpu_s",
+        "memory_mb",
+        "open_files",
+        "output_kb",
+        "processes",
+        "program_cpu_s",
+        "quantum_s",
+        "scratch_files",
+        "scratch_mb",
+        "threads",
+        "wall_s",
+    )
+    cpu_s: float
+    program_cpu_s: float
+    load_cpu_s: float
+    quantum_s: float
+    idle_s: float
+    wall_s: float
+    judge_cpu_s: float
+    memory_mb: int
+    output_kb: int
+    processes: int
+    threads: int
+    scratch_mb: int
+    scratch_files: int
+    file_mb: int
+    open_files: int
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        cpu_s: float = 1.0,
+        program_cpu_s: float = 4.0,
+        load_cpu_s: float = 2.0,
+        quantum_s: float = 0.02,
+        idle_s: float = 2.0,
+        wall_s: float = 0.0,
+        judge_cpu_s: float = 2.0,
+        memory_mb: int = 1024,
+        output_kb: int = 64,
+        processes: int = 0,
+        threads: int = 64,
+        scratch_mb: int = 64,
+        scratch_files: int = 4096,
+        file_mb: int = 64,
+        open_files: int = 256,
+    ) -> None:
+        given = locals()
         for name, (kind, low, high, unit) in _BOUNDS.items():
-            value = getattr(self, name)
+            value = given[name]
             if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else int):
                 raise BadInput(
                     f"Limits.{name} must be {_KIND_NAMES[kind]}, not {type(value).__name__}: {value!r}"
                 )
-            if not math.isfinite(value) or not low <= value <= high:
+            if not low <= value <= high:  # false for nan
                 raise BadInput(
                     f"Limits.{name}={value!r} is out of range: it is in {unit}, from {low} to {high}"
                 )
-        if self.quantum_s > self.cpu_s:
+            object.__setattr__(self, name, kind(value))
+        if quantum_s > cpu_s:
             raise BadInput(
-                f"Limits.quantum_s={self.quantum_s} is longer than cpu_s={self.cpu_s}: the quantum is the short "
-                "first try of a test, cpu_s its full time"
+                f"Limits.quantum_s={quantum_s} is longer than cpu_s={cpu_s}: the quantum is the short first try of a "
+                "test, cpu_s its full time"
             )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Limits are immutable; limits.replace({name}=...) makes others")
+
+    def to_dict(self) -> dict[str, float]:
+        """All limits by name."""
+        return {name: getattr(self, name) for name in _BOUNDS}
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Limits) and self.to_dict() == other.to_dict())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.to_dict().values()))
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_dict, (self.to_dict(),)
 
     def replace(self, **changes: float) -> Limits:
         """A copy with some limits changed, e.g. `limits.replace(cpu_s=3)`.
@@ -77,7 +140,7 @@ class Limits:
         unknown = sorted(set(changes) - set(_BOUNDS))
         if unknown:
             raise BadInput(f"there is no limit called {unknown[0]!r}; there are {', '.join(_BOUNDS)}")
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return _from_dict({**self.to_dict(), **changes})
 
     @classmethod
     def from_reference(
@@ -87,7 +150,7 @@ class Limits:
 
         Hangs decide throughput: with limits that fit the problem they cost a fraction. `other` is passed on.
         """
-        if not math.isfinite(cpu_s) or cpu_s < 0:
+        if not 0 <= cpu_s < math.inf:
             raise BadInput(f"the reference's CPU time must be a number of seconds, not {cpu_s!r}")
         test = min(max(cpu_s * factor, floor_s), _BOUNDS["cpu_s"][2])
         given: dict[str, float] = {"cpu_s": test, "program_cpu_s": test * 4, **other}
@@ -126,5 +189,5 @@ def differing_worker_limits(job: Limits, worker: Limits) -> list[str]:
     ]
 
 
-if set(_BOUNDS) != {field.name for field in fields(Limits)}:  # a limit without bounds would go unchecked
-    raise AssertionError("every limit needs its bounds")
+def _from_dict(values: dict[str, Any]) -> Limits:
+    return Limits(**values)

@@ -314,10 +314,10 @@ class Verdict:
 
 def _shown(detail: bytes) -> str:
     """What the program returned, as text. The bytes may be cut short at the frame's bound: then the type is said."""
-    from .guest import codec
+    from .guest.codec import decode_value
 
     try:
-        text = repr(codec.decode(detail))
+        text = repr(decode_value(detail))
     except Exception:
         return "returned another value"
     return f"returned {text if len(text) <= _MAX_REPR else text[:_MAX_REPR] + '...'}"
