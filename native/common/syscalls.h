@@ -316,8 +316,8 @@ const char *syscall_name(int number);
     S(fanotify_init, 300, 262, REFUSE)             \
     S(fanotify_mark, 301, 263, REFUSE)             \
     S(prlimit64, 302, 261, OWN_LIMITS)             \
-    S(name_to_handle_at, 303, -1, ATTACK)          \
-    S(open_by_handle_at, 304, -1, ATTACK)          \
+    S(name_to_handle_at, 303, 264, ATTACK)          \
+    S(open_by_handle_at, 304, 265, ATTACK)          \
     S(clock_adjtime, 305, 266, REFUSE)             \
     S(syncfs, 306, 267, PRETEND)                   \
     S(sendmmsg, 307, 269, REFUSE)                  \
