@@ -98,6 +98,12 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         break;
     }
     int ws = pl->main.wait_status;
+    if (WIFEXITED(ws) && WEXITSTATUS(ws) > 128 && WEXITSTATUS(ws) <= 128 + 64) {
+        int own = WEXITSTATUS(ws) - 128; /* player.py: init cannot signal itself to death */
+        snprintf(text, sizeof text, "ended itself with signal %d (%s)", own, strsignal(own));
+        result_text(r, KILLED, own, text);
+        return KILLED;
+    }
     if (WIFEXITED(ws)) {
         snprintf(text, sizeof text, "the program exited with code %d", WEXITSTATUS(ws));
         result_text(r, EXITED, WEXITSTATUS(ws), text);
@@ -164,9 +170,11 @@ static uint32_t batch_end(const struct unit *unit, const struct assignment *a, u
     return from;
 }
 
-static bool load_frame(struct bytes *out, struct span setup, struct span source, bool script) {
+enum { AS_MODULE = 0, AS_SCRIPT = 1, SETUP_IS_JSON = 2 };
+
+static bool load_frame(struct bytes *out, struct span setup, struct span source, uint8_t how) {
     uint32_t setup_size = (uint32_t)setup.size, source_size = (uint32_t)source.size;
-    struct frame_header h = {(uint32_t)(8 + setup.size + source.size), 'P', script, 0};
+    struct frame_header h = {(uint32_t)(8 + setup.size + source.size), 'P', how, 0};
     return bytes_add(out, &h, sizeof h) == 0 && bytes_add(out, &setup_size, 4) == 0 &&
            bytes_add(out, setup.at, setup.size) == 0 && bytes_add(out, &source_size, 4) == 0 &&
            bytes_add(out, source.at, source.size) == 0;
@@ -244,7 +252,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
 
     uint32_t end = batch_end(unit, a, 0);
     bool all = end == a->count;
-    bool started = load_frame(&pl.outgoing, unit->setup, p->source, false) && queue_batch(&pl, a, 0, end) &&
+    bool started = load_frame(&pl.outgoing, unit->setup, p->source, AS_MODULE) && queue_batch(&pl, a, 0, end) &&
                    (!all || bytes_add_frame(&pl.outgoing, 'Q', 0, 0, NULL, 0) == 0) && player_start(&pl, -1);
     if (!started) {
         if (p->trouble == NULL)
@@ -364,7 +372,7 @@ static bool run_script(struct supervisor *s, struct program *p, struct span inpu
         p->trouble = "cannot make a file for standard input";
         return false;
     }
-    bool ok = load_frame(&pl.outgoing, setup, p->source, true) && player_start(&pl, fd);
+    bool ok = load_frame(&pl.outgoing, setup, p->source, p->unit->script ? AS_SCRIPT | SETUP_IS_JSON : AS_SCRIPT) && player_start(&pl, fd);
     close(fd);
     if (ok) {
         pl.quit_sent = true;

@@ -27,6 +27,8 @@ AT_LOAD = 0xFFFF
 MAX_VALUE_BYTES = 16 << 20
 MAX_TEXT = 2000
 
+_AS_SCRIPT, _SETUP_IS_JSON = 1, 2
+
 _LOAD, _REQUEST, _CALL, _SHARED, _QUIT = ord("P"), ord("R"), ord("C"), ord("X"), ord("Q")
 _LOADED, _VALUE, _EXCEPTION, _ANSWER, _RESULT = ord("L"), ord("V"), ord("X"), ord("A"), ord("S")
 
@@ -48,9 +50,14 @@ def play() -> None:
             _answer(namespace, index, payload)
         elif kind == _LOAD:
             setup_length = int.from_bytes(payload[:4], "little")
-            setup = marshal.loads(payload[4 : 4 + setup_length])
+            setup_bytes = payload[4 : 4 + setup_length]
             program = payload[8 + setup_length :]
-            if flags:
+            if flags & _SETUP_IS_JSON:
+                import json
+
+                _run_script(json.loads(setup_bytes), program)
+            setup = marshal.loads(setup_bytes)
+            if flags & _AS_SCRIPT:
                 _run_script(setup, program)
             loaded = _load(setup, program)
             if loaded is None:
@@ -270,6 +277,47 @@ def _send_exception(index: int, status: int, started: int, error: BaseException)
         text = b"exception"
     error.__traceback__ = None
     _native.write_frame(3, _EXCEPTION, status, index, min(spent, 0xFFFFFFFF).to_bytes(4, "little"), text)
+
+
+def complete_builtins() -> None:
+    """Called once in the zygote: what `site` adds to a program's world, and signals to oneself.
+
+    A player is init of its pid namespace, and the kernel drops deadly signals that init sends to itself: without the
+    wrappers `os.kill(os.getpid(), 9)` would do nothing, while any other process would be gone. Exit code 128 + n is
+    reported as killed by signal n.
+    """
+    import _sitebuiltins
+    import signal
+
+    builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
+    builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
+    builtins.help = _sitebuiltins._Helper()
+
+    deadly = {s for s in signal.Signals} - {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    really_kill, really_abort = os.kill, os.abort
+
+    def die_if_deadly(number: int) -> None:
+        if number in (signal.SIGKILL, signal.SIGSTOP):
+            os._exit(128 + number)
+        if number in deadly and signal.getsignal(number) is signal.SIG_DFL:
+            os._exit(128 + number)
+
+    def kill(pid: int, sig: int, /) -> None:
+        really_kill(pid, sig)
+        if pid == os.getpid() == 1:
+            die_if_deadly(sig)
+
+    def raise_signal(signalnum: int, /) -> None:
+        kill(os.getpid(), signalnum)
+
+    def abort() -> None:
+        if os.getpid() == 1:
+            os._exit(128 + signal.SIGABRT)
+        really_abort()
+
+    for function, original in ((kill, really_kill), (raise_signal, signal.raise_signal), (abort, really_abort)):
+        function.__doc__ = original.__doc__
+    os.kill, os.abort, signal.raise_signal = kill, abort, raise_signal  # type: ignore[assignment]
 
 
 def rehearse() -> None:

@@ -65,6 +65,7 @@ def main() -> None:
     """Warm up, lock down, announce readiness, and clone players until the supervisor closes the socket."""
     config = _parse_config(sys.argv[1])
     _forget_start_up(config)
+    player.complete_builtins()
     _import_all(config.get("preload", ()))
     _warm_up()
     namespaces = config.get("tier") == "namespaces"
