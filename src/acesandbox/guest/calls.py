@@ -261,7 +261,15 @@ class _Session:
         except KeyError:
             return getattr(builtins, target)
 
-    def _do_describe(self, names: Tuple[str, ...], _: Any) -> List[Any]:
+    def _do_describe(self, names: Tuple[str, ...], imports: Tuple[Tuple[str, str], ...]) -> List[Any]:
+        """What the program's names are; and modules that the test imports are given to a program that lacks them."""
+        for name, module in imports:
+            if name not in self.namespace:
+                try:
+                    found = __import__(module)
+                    self.namespace[name] = sys.modules[module] if name != module.partition(".")[0] else found
+                except ImportError:
+                    continue
         return [self._description(name) for name in names]
 
     def _description(self, name: str) -> Tuple[Any, ...]:

@@ -59,8 +59,6 @@ def _forget_start_up(config: Dict[str, Any]) -> None:
     sys.dont_write_bytecode = True
     for name in ("PYTHONPATH", "LD_BIND_NOW", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
-    if hasattr(sys, "set_int_max_str_digits"):
-        sys.set_int_max_str_digits(0)  # tests with long numbers are right; the CPU budget bounds the work
 
 
 _REHEARSAL = {

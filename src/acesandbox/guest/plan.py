@@ -60,12 +60,13 @@ class Test:
         code: for tests that run in a test process.
         wanted: names that the test process must get from the program.
         needs_prompt: whether it uses helper code of the prompt.
+        imports: `(name, module)` of the library modules that it imports at its top; see `_top_imports`.
         trusted: free names that the test process gets from the standard library or another trusted place.
     """
 
     __slots__ = (
         *("mode", "why", "oracle", "request", "expected", "compare", "status", "rule", "code", "wanted"),
-        *("needs_prompt", "trusted"),
+        *("needs_prompt", "trusted", "imports"),
     )
 
     def __init__(self, mode: int, why: str = "") -> None:
@@ -81,6 +82,7 @@ class Test:
         self.wanted: Tuple[str, ...] = ()
         self.needs_prompt = False
         self.trusted: Tuple[str, ...] = ()
+        self.imports: Tuple[Tuple[str, str], ...] = ()
 
 
 class Plan:
@@ -306,6 +308,7 @@ class _Planner:
         test.wanted = tuple(sorted(wanted))
         test.needs_prompt = needs_prompt
         test.trusted = tuple(sorted(trusted))
+        test.imports = _top_imports(tree)
         return test
 
     def _shared(self, text: str, reason: str) -> Test:
@@ -450,6 +453,22 @@ def _surely_evaluated(node: ast.AST, name: str) -> bool:
 
 def _is_pure_import(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Import) and all(a.name in ("math", "cmath") and not a.asname for a in statement.names)
+
+
+def _top_imports(tree: ast.Module) -> Tuple[Tuple[str, str], ...]:
+    """Modules that a test imports for all to see.
+
+    In the reference harnesses test and program share their globals, and reference solutions of BigCodeBench live on
+    modules that only the test imports. So the program gets these names where it has none of its own.
+    """
+    found = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                root = alias.name.partition(".")[0]
+                if root in STANDARD_LIBRARY and root not in ("unittest", "doctest"):
+                    found.append((alias.asname or root, alias.name if alias.asname else root))
+    return tuple(found)
 
 
 def _defines_uncalled_check(tree: ast.Module) -> bool:

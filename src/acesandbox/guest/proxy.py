@@ -152,7 +152,8 @@ class TestProcess:
                 self._import_trusted(name)
         wanted = sorted({name for test in tests for name in test.wanted})
         if wanted:
-            for name, description in zip(wanted, self.player.ask("describe", tuple(wanted), None)):
+            imports = tuple(sorted({pair for test in tests for pair in test.imports}))
+            for name, description in zip(wanted, self.player.ask("describe", tuple(wanted), imports)):
                 self._give(name, description)
         self._described = True
 
