@@ -1,0 +1,413 @@
+"""Runs attacks against a real sandbox and says what held.
+
+Order of things for every attack: run it in all its forms or positions; look at what it reported and at the verdict;
+look at the lures and at the sandbox's processes; then let a canary program pass in the same sandbox. All of it goes
+through the public `Sandbox`, so what is checked is what a user gets.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from .. import Asserts, Limits, Sandbox, SandboxError, Status, Verdict
+from .._tests import Tests
+from . import prelude
+from .lures import Lures
+from .records import Attack, Escape, Forgery, Form, Pair, fill, fresh, make_tests
+
+HELD, BROKEN, UNTRIED, FAULTY = "held", "broken", "untried", "faulty"
+
+# How long the sandbox may take to get rid of what an attack left.
+_SETTLE_S = 3.0
+_SAMPLE_S = 0.02
+
+
+@dataclass
+class Outcome:
+    """What came of one attack.
+
+    `state`: "held"; "broken", something got through or the next program was harmed; "untried", with the reason in
+    `detail`; "faulty", the attack itself is wrong (a defect of the corpus, not of the sandbox).
+    """
+
+    name: str
+    family: str
+    tries: str
+    state: str
+    detail: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.state in (HELD, UNTRIED)
+
+
+@dataclass
+class _Findings:
+    broken: list[str] = field(default_factory=list)
+    faulty: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class NoVerdict(Exception):
+    """The sandbox did not answer in time."""
+
+
+class Bench:
+    """Sandboxes of one tier, lures, and the attacks that are run against them."""
+
+    def __init__(self, isolation: str = "best", python: str | None = None, alone: bool = False) -> None:
+        self._isolation = isolation
+        self._python = python
+        self._lures = Lures(alone)
+        self._sandboxes: dict[tuple[Any, ...], Sandbox] = {}
+        self._honest: set[tuple[int, str]] = set()
+        self._states: dict[str, str] = {}
+        self.tier = ""
+
+    def __enter__(self) -> Bench:
+        self._lures.__enter__()
+        try:
+            self.tier = self._sandbox().tier
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sandbox in self._sandboxes.values():
+            sandbox.close()
+        self._lures.__exit__(kind, value, trace)
+
+    def run(self, attack: Attack) -> Outcome:
+        """Run one attack with everything that belongs to it."""
+        start = time.monotonic()
+        findings = _Findings()
+        untried = self._untried(attack)
+        if not untried:
+            try:
+                self._attack(attack, findings)
+            except NoVerdict as error:
+                findings.broken.append(str(error))
+                self._drop_sandboxes()
+            except SandboxError as error:
+                findings.broken.append(f"the sandbox itself failed: {type(error).__name__}: {error}")
+        if untried:
+            state, detail = UNTRIED, untried
+        elif findings.broken:
+            state, detail = BROKEN, "; ".join(findings.broken)
+        elif findings.faulty:
+            state, detail = FAULTY, "; ".join(findings.faulty)
+        else:
+            state, detail = HELD, "; ".join(dict.fromkeys(findings.notes))
+        self._states[attack.name] = state
+        return Outcome(attack.name, attack.family, attack.tries, state, detail, time.monotonic() - start)
+
+    # Before.
+
+    def _untried(self, attack: Attack) -> str:
+        if isinstance(attack, Forgery):
+            return ""
+        if self.tier not in attack.tiers:
+            return f"the {self.tier} tier does not promise this"
+        if isinstance(attack, Escape) and attack.after and self._states.get(attack.after, HELD) != HELD:
+            return f"only tried where {attack.after} holds"
+        return ""
+
+    def _sandbox(self, workers: int = 1, limits: dict[str, float] | None = None) -> Sandbox:
+        key = (workers, *sorted((limits or {}).items()))
+        sandbox = self._sandboxes.get(key)
+        if sandbox is None:
+            for old in [k for k in self._sandboxes if len(k) > 1]:
+                self._sandboxes.pop(old).close()
+            given = Limits().replace(**(limits or {}))
+            sandbox = Sandbox(workers, given, self._isolation, self._python)
+            sandbox.open()
+            self._sandboxes[key] = sandbox
+            self._canary(sandbox)
+        return sandbox
+
+    def _drop_sandboxes(self) -> None:
+        for sandbox in self._sandboxes.values():
+            # A sandbox that no longer answers may hang in close, too; that must not hold up the check.
+            threading.Thread(target=sandbox.close, daemon=True).start()
+        self._sandboxes.clear()
+
+    # The attack.
+
+    def _attack(self, attack: Attack, findings: _Findings) -> None:
+        if isinstance(attack, Forgery):
+            sandbox = self._sandbox()
+            before = _family_size()
+            for form in attack.forms:
+                self._forge(sandbox, attack, form, findings)
+        elif isinstance(attack, Escape):
+            sandbox = self._sandbox(1, attack.limits)
+            before = _family_size()
+            for position in attack.positions:
+                self._escape(sandbox, attack, position, findings)
+        else:
+            sandbox = self._sandbox(2 if attack.parallel else 1, attack.limits)
+            before = _family_size()
+            self._meet(sandbox, attack, findings)
+        self._aftermath(sandbox, before, findings)
+
+    def _forge(self, sandbox: Sandbox, attack: Forgery, form: Form, findings: _Findings) -> None:
+        values = fresh(form.secrets)
+        tests = make_tests(form, values)
+        if (id(sandbox), form.name) not in self._honest:
+            honest = _wait(sandbox.submit(fill(form.honest, values), tests), attack.seconds)
+            if not honest.passed:
+                findings.broken.append(f"{form.name}: an honest program does not pass: {_short(honest)}")
+            elif not honest.sealed:
+                why = next((test.why for test in honest.tests if not test.sealed), "")
+                findings.broken.append(f"{form.name}: these tests are not judged sealed: {why}")
+            else:
+                self._honest.add((id(sandbox), form.name))
+            values = fresh(form.secrets)
+            tests = make_tests(form, values)
+        verdict = _wait(sandbox.submit(attack.program, tests), attack.seconds)
+        passed = [n for n, test in enumerate(verdict.tests) if test.passed and n not in form.free]
+        if verdict.passed or passed:
+            findings.broken.append(f"{form.name}: passed {'' if verdict.passed else f'tests {passed} '}({_short(verdict)})")
+        if not verdict.sealed:
+            findings.broken.append(f"{form.name}: the program got itself judged unsealed")
+        findings.notes.append(verdict.status.value)
+
+    def _escape(self, sandbox: Sandbox, attack: Escape, position: str, findings: _Findings) -> None:
+        with _Watch(attack.inspect) as watch:
+            lines, ended, summary = self._report(sandbox, attack.program, position, attack.seconds)
+        self._judge_report(position, lines, findings)
+        if not lines and not ended and not attack.may_die:
+            findings.faulty.append(f"{position}: no report ({summary})")
+        if not ended and not attack.may_die:
+            findings.broken.append(f"{position}: did not come to its end ({summary})")
+        if attack.most_mb and watch.most_mb > attack.most_mb:
+            findings.broken.append(f"{position}: {watch.most_mb:.0f} MB in use, {attack.most_mb} allowed")
+        if attack.most_processes and watch.most_threads > attack.most_processes:
+            findings.broken.append(
+                f"{position}: {watch.most_threads} processes and threads, {attack.most_processes} allowed"
+            )
+        if attack.inspect:
+            findings.broken += [f"{position}: {line}" for line in watch.rights()]
+            if not watch.seen:
+                findings.faulty.append(f"{position}: no process was seen")
+        findings.notes.append(summary)
+
+    def _meet(self, sandbox: Sandbox, attack: Pair, findings: _Findings) -> None:
+        """Planters and collectors in several positions, one after the other or side by side."""
+        if attack.parallel:
+            with ThreadPoolExecutor(1) as beside:
+                planting = beside.submit(self._report, sandbox, attack.plant, "program", attack.seconds)
+                time.sleep(0.3)
+                lines, ended, summary = self._report(sandbox, attack.collect, "program", attack.seconds)
+                planted, _, _ = planting.result()
+            self._judge_report("beside", lines + planted, findings)
+            if not ended and not summary.startswith(Status.BLOCKED_SYSCALL):
+                findings.broken.append(f"the collector did not come to its end ({summary})")
+            return
+        for first, second in (
+            ("script", "program"),
+            ("program", "program"),
+            ("tests", "program"),
+            ("program", "script"),
+            ("tests", "tests"),
+        ):
+            planted, _, _ = self._report(sandbox, attack.plant, first, attack.seconds)
+            lines, ended, summary = self._report(sandbox, attack.collect, second, attack.seconds)
+            self._judge_report(f"{first} to {second}", lines + planted, findings)
+            if not ended and not summary.startswith(Status.BLOCKED_SYSCALL):
+                findings.broken.append(f"{first} to {second}: the collector did not come to its end ({summary})")
+
+    def _report(
+        self, sandbox: Sandbox, text: str, position: str, seconds: float
+    ) -> tuple[list[tuple[str, str, str]], bool, str]:
+        """(reports, whether attack() came to its end, the verdict in words)."""
+        lures = self._lures.values
+        whole = prelude.whole_text(text, position, lures)
+        if position == "script":
+            with ThreadPoolExecutor(1) as beside:
+                result = _wait(beside.submit(sandbox.run, whole), seconds)
+            said, summary = result.stdout, f"{result.status.value} {result.message[:200]}"
+        elif position == "program":
+            verdict = _wait(sandbox.submit(whole, prelude.JUDGED), seconds)
+            said, summary = verdict.stdout, _short(verdict)
+        else:
+            tests: Tests = prelude.as_tests(text, lures)
+            verdict = _wait(sandbox.submit(prelude.BYSTANDER, tests), seconds)
+            said, summary = verdict.tests[0].message, _short(verdict)
+        lines = prelude.reports(said)
+        return lines, any(kind == "end" for kind, _, _ in lines), summary
+
+    def _judge_report(self, where: str, lines: list[tuple[str, str, str]], findings: _Findings) -> None:
+        for kind, what, evidence in lines:
+            if kind == "ESCAPED":
+                findings.broken.append(f"{where}: {what}: {evidence}")
+            elif kind == "fault":
+                findings.faulty.append(f"{where}: {what}: {evidence}")
+
+    # After.
+
+    def _aftermath(self, sandbox: Sandbox, before: int, findings: _Findings) -> None:
+        findings.broken += self._lures.touched()
+        try:
+            self._canary(sandbox)
+        except SandboxError as error:
+            findings.broken.append(f"the next program could not be judged: {error}")
+        except AssertionError as error:
+            findings.broken.append(f"the next program was harmed: {error}")
+        deadline = time.monotonic() + _SETTLE_S
+        while _family_size() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        left = _family_size() - before
+        if left > 0:
+            findings.broken.append(f"{left} processes more than before")
+
+    def _canary(self, sandbox: Sandbox) -> None:
+        """A program that needs a bit of everything passes, sealed, with its output, in every worker."""
+        for _ in range(sandbox.workers):
+            word = secrets.token_hex(8)
+            verdict = _wait(sandbox.submit(_CANARY, Asserts([f"assert f('{word}') == '{word[::-1]}'"])), 30)
+            if not verdict.passed or not verdict.sealed or verdict.stdout != word + "\n":
+                raise AssertionError(f"{_short(verdict)}, output {verdict.stdout[:100]!r}")
+
+
+_CANARY = """
+import os, tempfile, threading
+
+def f(word):
+    print(word)
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(1 << 20))
+    result = []
+    thread = threading.Thread(target=lambda: result.append(word[::-1]))
+    thread.start()
+    thread.join()
+    assert len(bytearray(32 << 20)) == 32 << 20
+    return result[0]
+"""
+
+
+class _Watch:
+    """Samples the sandbox's processes while an attack runs."""
+
+    def __init__(self, inspect: bool) -> None:
+        self._inspect = inspect
+        self._stop = threading.Event()
+        self.most_mb = 0.0
+        self.most_threads = 0
+        self.seen: dict[int, dict[str, str]] = {}
+
+    def __enter__(self) -> _Watch:
+        self._known = {process.pid for process in _family()}
+        self._idle_mb, self._idle_threads = self._sample()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(_SAMPLE_S):
+            mb, threads = self._sample()
+            self.most_mb = max(self.most_mb, mb - self._idle_mb)
+            self.most_threads = max(self.most_threads, threads - self._idle_threads)
+
+    def _sample(self) -> tuple[float, int]:
+        private, threads = 0, 0
+        for process in _family():
+            status = _status(process.pid)
+            if status:
+                private += sum(int(status.get(name, "0").split()[0]) for name in ("RssAnon", "RssShmem"))
+                threads += int(status.get("Threads", "1"))
+                if self._inspect and process.pid not in self._known:
+                    self.seen[process.pid] = status
+        return private / 1024, threads
+
+    def rights(self) -> list[str]:
+        """What is wrong with the rights of the processes that appeared."""
+        found = []
+        for pid, status in self.seen.items():
+            if "0" in status["Uid"].split() or "0" in status["Gid"].split():
+                found.append(f"process {pid} has the kernel's uid or gid 0 ({status['Uid']}; {status['Gid']})")
+            if int(status["CapEff"], 16) or int(status["CapPrm"], 16) or int(status.get("CapAmb", "0"), 16):
+                found.append(f"process {pid} holds capabilities {status['CapEff']}")
+            if status.get("Seccomp", "2") != "2":
+                found.append(f"process {pid} runs without a seccomp filter")
+            if status.get("NoNewPrivs", "1") != "1":
+                found.append(f"process {pid} may gain rights by exec")
+        return found
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return {}
+
+
+def _family() -> list[psutil.Process]:
+    try:
+        return psutil.Process().children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _family_size() -> int:
+    return len(_family())
+
+
+def _wait(future: Future[Any], seconds: float) -> Any:
+    try:
+        return future.result(seconds)
+    except FutureTimeout:
+        raise NoVerdict(f"no verdict within {seconds:.0f} s") from None
+
+
+def _short(verdict: Verdict) -> str:
+    first = next((test for test in verdict.tests if test.status is not Status.PASSED), None)
+    return f"{verdict.status.value}{': ' + first.message[:160] if first and first.message else ''}"
+
+
+def run(
+    attacks: Iterable[Attack],
+    isolation: str = "best",
+    python: str | None = None,
+    alone: bool = False,
+    started: Callable[[Attack], None] = lambda attack: None,
+) -> Iterator[Outcome]:
+    """Run attacks one after the other and yield what came of each.
+
+    Args:
+        attacks: from `acesandbox._check.ALL`.
+        isolation: as for `Sandbox`.
+        python: as for `Sandbox`.
+        alone: this process lives in a pid namespace made for the purpose, so attacks may signal every process number.
+        started: called before each attack, for progress.
+
+    Raises:
+        IsolationUnavailable: the machine does not offer this tier.
+    """
+    with Bench(isolation, python, alone) as bench:
+        for attack in attacks:
+            started(attack)
+            yield bench.run(attack)
+
+
