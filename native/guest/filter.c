@@ -26,7 +26,8 @@
  *
  * Without pid namespaces that argument is missing: the zygote's word is then an ordinary fork, and signals reach
  * siblings. So there each clone stacks a second filter of a dozen instructions on itself before any byte of the program
- * is read (ace_seal): no process but threads, no signal but to itself, no PR_SET_PDEATHSIG, no further filter. It costs
+ * is read (ace_seal): no process but threads, no signal but to itself, no further filter, and it dies with the
+ * supervisor, which PR_SET_PDEATHSIG being refused from then on makes final. It costs
  * 0.1 ms per player, in that tier only. A marker in the arguments would be free, and useless: a program can pass it too.
  * Children of a sealed process (processes > 0) can be signalled by nobody there, not even by themselves. */
 #define _GNU_SOURCE
@@ -51,10 +52,10 @@
 #include "../common/syscalls.h"
 
 #if defined(__x86_64__)
-#define THIS_ARCH AUDIT_ARCH_X86_64
+#define THIS_ARCH               AUDIT_ARCH_X86_64
 #define NUMBER(x86_64, aarch64) (x86_64)
 #elif defined(__aarch64__)
-#define THIS_ARCH AUDIT_ARCH_AARCH64
+#define THIS_ARCH               AUDIT_ARCH_AARCH64
 #define NUMBER(x86_64, aarch64) (aarch64)
 #endif
 
@@ -76,15 +77,15 @@
 #endif
 
 #define X32_BIT 0x40000000u
-#define ALL_NAMESPACES \
+#define ALL_NAMESPACES                                                                                                 \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 /* what glibc's pthread_create passes; musl adds the obsolete CLONE_DETACHED */
-#define THREAD_FLAGS                                                                                        \
-    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | \
+#define THREAD_FLAGS                                                                                                   \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |                 \
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
-#define PLAYER_FLAGS (CLONE_PARENT | CLONE_NEWPID | SIGCHLD)
+#define PLAYER_FLAGS               (CLONE_PARENT | CLONE_NEWPID | SIGCHLD)
 #define PLAYER_FLAGS_WITHOUT_PIDNS (CLONE_PARENT | SIGCHLD)
-#define TID_FLAGS (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
+#define TID_FLAGS                  (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 enum policy {
     ALLOW,
@@ -111,10 +112,10 @@ enum policy {
 
 /* What the answers depend on. */
 struct profile {
-    bool player;         /* else the judge */
+    bool player; /* else the judge */
     bool pid_namespace;
-    bool processes;      /* programs may start processes */
-    uint32_t attack;     /* the filter's answer to an attack */
+    bool processes;  /* programs may start processes */
+    uint32_t attack; /* the filter's answer to an attack */
 };
 
 /* ---- a small assembler --------------------------------------------------------------------------------------- */
@@ -196,7 +197,7 @@ static void check_clone(const struct profile *p)
     answer_if_any(ALL_NAMESPACES, p->attack);
     if (p->processes) {
         answer_if(SIGCHLD, SECCOMP_RET_ALLOW);
-        answer_if(TID_FLAGS | SIGCHLD, SECCOMP_RET_ALLOW);               /* fork */
+        answer_if(TID_FLAGS | SIGCHLD, SECCOMP_RET_ALLOW);              /* fork */
         answer_if(CLONE_VM | CLONE_VFORK | SIGCHLD, SECCOMP_RET_ALLOW); /* posix_spawn, system */
     }
     answer(error_answer(EPERM));
@@ -205,7 +206,7 @@ static void check_clone(const struct profile *p)
 static void check_ioctl(const struct profile *p)
 {
     static const uint32_t harmless[] = {
-        0x5401 /* TCGETS: isatty */, 0x541B /* FIONREAD */,  0x5421 /* FIONBIO */,
+        0x5401 /* TCGETS: isatty */, 0x541B /* FIONREAD */, 0x5421 /* FIONBIO */,
         0x5450 /* FIONCLEX */,       0x5451 /* FIOCLEX */,
     };
     load_low(1);
@@ -219,7 +220,8 @@ static void check_ioctl(const struct profile *p)
 static void check_fcntl(void)
 {
     static const uint32_t harmless[] = {
-        0 /* F_DUPFD */, 1 /* F_GETFD */, 2 /* F_SETFD */, 3 /* F_GETFL */, 4 /* F_SETFL */, 1030 /* F_DUPFD_CLOEXEC */,
+        0 /* F_DUPFD */,         1 /* F_GETFD */, 2 /* F_SETFD */,
+        3 /* F_GETFL */,         4 /* F_SETFL */, 1030 /* F_DUPFD_CLOEXEC */,
         1032 /* F_GETPIPE_SZ */,
     };
     static const uint32_t locks[] = {6 /* F_SETLK */, 7 /* F_SETLKW */, 37 /* F_OFD_SETLK */, 38 /* F_OFD_SETLKW */};
@@ -235,9 +237,10 @@ static void check_fcntl(void)
 static void check_prctl(const struct profile *p)
 {
     static const uint32_t harmless[] = {
-        PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_GET_PDEATHSIG, PR_GET_SECCOMP, PR_GET_NO_NEW_PRIVS,
-        PR_SET_NO_NEW_PRIVS, PR_GET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_GET_TIMERSLACK,
-        PR_SET_TIMERSLACK, PR_GET_TIMING, PR_GET_CHILD_SUBREAPER, PR_GET_THP_DISABLE, PR_SET_VMA,
+        PR_SET_NAME,         PR_GET_NAME,         PR_GET_DUMPABLE,   PR_GET_PDEATHSIG, PR_GET_SECCOMP,
+        PR_GET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS, PR_GET_KEEPCAPS,   PR_CAPBSET_READ,  PR_CAPBSET_DROP,
+        PR_CAP_AMBIENT,      PR_GET_TIMERSLACK,   PR_SET_TIMERSLACK, PR_GET_TIMING,    PR_GET_CHILD_SUBREAPER,
+        PR_GET_THP_DISABLE,  PR_SET_VMA,
     };
     load_low(0);
     for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
@@ -445,12 +448,17 @@ static int install(unsigned long flags)
 /* ---- the seal ------------------------------------------------------------------------------------------------ */
 
 static bool seal_wanted;
+static pid_t seal_parent; /* the supervisor: whose death ends us where no namespace does it */
 
 int ace_seal(void)
 {
     static const int signals[] = {SYS_kill, SYS_tgkill, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo};
     if (!seal_wanted)
         return 0;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return -errno;
+    if (getppid() != seal_parent)
+        return -ESRCH;
     uint32_t self = (uint32_t)syscall(SYS_getpid);
     program.length = 0;
     program.overflow = false;
@@ -516,6 +524,7 @@ static PyObject *py_lockdown(PyObject *self, PyObject *args)
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     seal_wanted = !profile.pid_namespace;
+    seal_parent = getppid();
 
     if (profile.player) {
         profile.attack = SECCOMP_RET_USER_NOTIF;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define MAX_CONFIG_BYTES (4u << 20)
-#define FIELD_SEPARATOR '\x1f'
+#define FIELD_SEPARATOR  '\x1f'
 
 static uint64_t number(const char *key, const char *text)
 {
@@ -150,8 +150,8 @@ struct config *config_read(int fd)
         read_entry(cfg, at, equals + 1, &env_count, &protocol);
     }
     if (protocol != ACE_PROTOCOL)
-        jail_fail("configuration", EPROTO, "the host speaks protocol %llu, the launcher %d", (unsigned long long)protocol,
-                  ACE_PROTOCOL);
+        jail_fail("configuration", EPROTO, "the host speaks protocol %llu, the launcher %d",
+                  (unsigned long long)protocol, ACE_PROTOCOL);
     check(cfg);
     return cfg;
 }

@@ -157,7 +157,8 @@ static void make_devices(int root)
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
         if (mknodat(dev, devices[i].name, S_IFCHR | 0666, makedev(1, devices[i].minor)) < 0 ||
             fchmodat(dev, devices[i].name, 0666, 0) < 0)
-            jail_fail("copied root", errno, "/dev/%s could not be made: the container lacks CAP_MKNOD", devices[i].name);
+            jail_fail("copied root", errno, "/dev/%s could not be made: the container lacks CAP_MKNOD",
+                      devices[i].name);
     int null = openat(dev, "null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         jail_fail("copied root", errno, "%s is on a file system mounted nodev: set TMPDIR to another", own->base);

@@ -26,13 +26,13 @@
 #include <unistd.h>
 
 #ifndef PR_CAP_AMBIENT
-#define PR_CAP_AMBIENT 47
+#define PR_CAP_AMBIENT       47
 #define PR_CAP_AMBIENT_RAISE 2
 #endif
 
 #define NO_INTERPRETER 127
 /* tasks of the worker beside a player's own: supervisor, zygote, judge, test process, and their helpers */
-#define OWN_TASKS 24
+#define OWN_TASKS    24
 #define JUDGE_NOFILE 256
 
 /* One log pipe per role: bounded by the pipe, and never blocking a guest that floods it. */

@@ -29,8 +29,8 @@
 #include "wire.h"
 
 #define ACE_PROTOCOL 1
-#define CONTROL_FD 3   /* the host's socket in launcher and supervisor; the supervisor's in every guest */
-#define INNER_ID 1000  /* uid and gid that guests see in the namespaces tier */
+#define CONTROL_FD   3    /* the host's socket in launcher and supervisor; the supervisor's in every guest */
+#define INNER_ID     1000 /* uid and gid that guests see in the namespaces tier */
 
 enum tier { TIER_NAMESPACES, TIER_SECCOMP, TIER_NONE };
 
@@ -79,15 +79,15 @@ struct config {
     enum identity identity;
     enum view view;
     enum cgroup_kind cgroup;
-    char cgroup_why[160];      /* why there is none, or which limits could not be set */
-    int cgroup_events_fd;      /* v2 memory.events, v1 memory.oom_control */
-    int cgroup_peak_fd;        /* v2 memory.peak, v1 memory.max_usage_in_bytes */
-    int proc_dir;              /* /proc of the worker's pid namespace, or -1; never inherited by guests */
-    int landlock_abi;          /* of the running kernel; 0: none */
+    char cgroup_why[160]; /* why there is none, or which limits could not be set */
+    int cgroup_events_fd; /* v2 memory.events, v1 memory.oom_control */
+    int cgroup_peak_fd;   /* v2 memory.peak, v1 memory.max_usage_in_bytes */
+    int proc_dir;         /* /proc of the worker's pid namespace, or -1; never inherited by guests */
+    int landlock_abi;     /* of the running kernel; 0: none */
     bool has_pid_namespace, has_net_namespace;
-    char identity_why[160];    /* why the user namespace was not used, when it was not */
-    char scratch[256];         /* the scratch directory as guests see it: /tmp where paths are remapped */
-    char guest_parent[256];    /* the directory in PYTHONPATH that holds _ace_guest, as guests see it */
+    char identity_why[160]; /* why the user namespace was not used, when it was not */
+    char scratch[256];      /* the scratch directory as guests see it: /tmp where paths are remapped */
+    char guest_parent[256]; /* the directory in PYTHONPATH that holds _ace_guest, as guests see it */
 };
 
 /* ---- provided by the jail ---- */

@@ -17,14 +17,14 @@
 #endif
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
-#define SYS_landlock_add_rule 445
-#define SYS_landlock_restrict_self 446
+#define SYS_landlock_add_rule       445
+#define SYS_landlock_restrict_self  446
 #endif
 
 /* mount_setattr(2): struct mount_attr and its flags */
 #define ACE_MOUNT_RDONLY 0x1u
 #define ACE_MOUNT_NOSUID 0x2u
-#define ACE_MOUNT_NODEV 0x4u
+#define ACE_MOUNT_NODEV  0x4u
 #define ACE_MOUNT_NOEXEC 0x8u
 #define ACE_AT_RECURSIVE 0x8000
 

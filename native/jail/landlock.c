@@ -24,26 +24,26 @@
 #include "private.h"
 
 #define CREATE_RULESET_VERSION 1u
-#define RULE_PATH_BENEATH 1
+#define RULE_PATH_BENEATH      1
 
-#define FS_EXECUTE (1ull << 0)
-#define FS_WRITE_FILE (1ull << 1)
-#define FS_READ_FILE (1ull << 2)
-#define FS_READ_DIR (1ull << 3)
-#define FS_REMOVE_DIR (1ull << 4)
-#define FS_REMOVE_FILE (1ull << 5)
-#define FS_MAKE_DIR (1ull << 7)
-#define FS_MAKE_REG (1ull << 8)
-#define FS_MAKE_FIFO (1ull << 10)
-#define FS_MAKE_SYM (1ull << 12)
-#define FS_ABI_1 ((1ull << 13) - 1)
-#define FS_REFER (1ull << 13)
-#define FS_TRUNCATE (1ull << 14)
-#define FS_IOCTL_DEV (1ull << 15)
-#define NET_BIND_TCP (1ull << 0)
-#define NET_CONNECT_TCP (1ull << 1)
+#define FS_EXECUTE                 (1ull << 0)
+#define FS_WRITE_FILE              (1ull << 1)
+#define FS_READ_FILE               (1ull << 2)
+#define FS_READ_DIR                (1ull << 3)
+#define FS_REMOVE_DIR              (1ull << 4)
+#define FS_REMOVE_FILE             (1ull << 5)
+#define FS_MAKE_DIR                (1ull << 7)
+#define FS_MAKE_REG                (1ull << 8)
+#define FS_MAKE_FIFO               (1ull << 10)
+#define FS_MAKE_SYM                (1ull << 12)
+#define FS_ABI_1                   ((1ull << 13) - 1)
+#define FS_REFER                   (1ull << 13)
+#define FS_TRUNCATE                (1ull << 14)
+#define FS_IOCTL_DEV               (1ull << 15)
+#define NET_BIND_TCP               (1ull << 0)
+#define NET_CONNECT_TCP            (1ull << 1)
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ull << 0)
-#define SCOPE_SIGNAL (1ull << 1)
+#define SCOPE_SIGNAL               (1ull << 1)
 
 struct ruleset_attributes {
     uint64_t handled_access_fs, handled_access_net, scoped;

@@ -64,8 +64,8 @@
 #include "probe.h"
 
 #define EXIT_OUR_FAULT 2
-#define PROC_MAGIC 0x9fa0
-#define POLL_HOST_MS 200 /* without pidfds (before Linux 5.3) the host is looked at this often */
+#define PROC_MAGIC     0x9fa0
+#define POLL_HOST_MS   200 /* without pidfds (before Linux 5.3) the host is looked at this often */
 
 static struct {
     pid_t pid;      /* the launcher's: clean-up is for this process only */
@@ -231,17 +231,22 @@ static void choose_view(struct config *cfg)
     } else if (root && (effective_capabilities() & CAPABILITY(CAP_SYS_CHROOT)) != 0) {
         cfg->view = VIEW_CHROOT;
     } else if (unreachable != NULL) {
-        jail_fail("file system", EACCES, "uid %lu cannot open %s: put the interpreter where every user may read it, or "
-                  "give the container CAP_SYS_CHROOT", (unsigned long)cfg->uid, unreachable);
+        jail_fail("file system", EACCES,
+                  "uid %lu cannot open %s: put the interpreter where every user may read it, or "
+                  "give the container CAP_SYS_CHROOT",
+                  (unsigned long)cfg->uid, unreachable);
     } else if (cfg->landlock_abi > 0) {
-        jail_fail("landlock", 0, "this kernel has Landlock ABI %d; an ordinary user needs 3 (Linux 6.2), or root in the "
-                  "container with CAP_SYS_CHROOT", cfg->landlock_abi);
+        jail_fail("landlock", 0,
+                  "this kernel has Landlock ABI %d; an ordinary user needs 3 (Linux 6.2), or root in the "
+                  "container with CAP_SYS_CHROOT",
+                  cfg->landlock_abi);
     } else {
-        jail_fail("landlock", error, "%s; without it the seccomp tier needs root in the container with CAP_SYS_CHROOT: "
+        jail_fail("landlock", error,
+                  "%s; without it the seccomp tier needs root in the container with CAP_SYS_CHROOT: "
                   "files and processes of this user would be within reach of programs",
                   error == EOPNOTSUPP ? "Landlock is built in but not enabled: add landlock to the kernel's lsm= list"
-                  : error == EPERM ? "a container's seccomp policy refuses Landlock"
-                  : "this kernel has no Landlock (Linux 5.13)");
+                  : error == EPERM    ? "a container's seccomp policy refuses Landlock"
+                                      : "this kernel has no Landlock (Linux 5.13)");
     }
 }
 
@@ -352,7 +357,8 @@ static void check_identity(const struct config *cfg, int supervisor_socket)
         struct cmsghdr align;
     } control;
     struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t n;
     while ((n = recvmsg(supervisor_socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
         continue;
@@ -405,6 +411,8 @@ static _Noreturn void run_supervisor(struct config *cfg, int sockets[2])
 static void setup_launcher_privileges(const struct config *cfg)
 {
     uint64_t kept = CAPABILITY(CAP_KILL);
+    if (cfg->cgroup != CGROUP_NONE) /* the top directory of a version 1 hierarchy is mode 0555 */
+        kept |= CAPABILITY(CAP_DAC_OVERRIDE);
     if (cfg->view == VIEW_LANDLOCK || cfg->view == VIEW_CHROOT)
         kept |= CAPABILITY(CAP_DAC_OVERRIDE) | CAPABILITY(CAP_FOWNER);
     if (geteuid() == 0 && cfg->tier != TIER_NONE)
@@ -440,7 +448,8 @@ static void end_orphans(void)
 /* Waits for the supervisor or for the host's end, whichever is first; returns the exit status. */
 static int watch(pid_t supervisor)
 {
-    struct pollfd polled[2] = {{.fd = launcher.signals, .events = POLLIN}, {.fd = launcher.host_pidfd, .events = POLLIN}};
+    struct pollfd polled[2] = {{.fd = launcher.signals, .events = POLLIN},
+                               {.fd = launcher.host_pidfd, .events = POLLIN}};
     bool ended_by_us = false;
     for (;;) {
         int status;

@@ -28,7 +28,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define OLD_ROOT "/.old"
+#define OLD_ROOT   "/.old"
 #define PROC_PLACE "/.proc"
 
 static const char *const DEVICES[] = {"null", "zero", "full", "random", "urandom"};
@@ -59,7 +59,8 @@ void setup_bind_sources(const struct config *cfg)
 static void make_directory(const char *path, mode_t mode)
 {
     if (mkdir(path, mode) < 0 && errno != EEXIST)
-        jail_fail("mounts", errno, "the directory %s could not be made in the jail (is it inside an earlier bind?)", path);
+        jail_fail("mounts", errno, "the directory %s could not be made in the jail (is it inside an earlier bind?)",
+                  path);
 }
 
 /* All directories above `path`. */
@@ -164,7 +165,8 @@ static void open_proc(struct config *cfg)
     const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     make_directory(PROC_PLACE, 0700);
     /* where the host's own /proc is read-only, ours must be too */
-    if (mount("proc", PROC_PLACE, "proc", flags, NULL) == 0 || mount("proc", PROC_PLACE, "proc", flags | MS_RDONLY, NULL) == 0) {
+    if (mount("proc", PROC_PLACE, "proc", flags, NULL) == 0 ||
+        mount("proc", PROC_PLACE, "proc", flags | MS_RDONLY, NULL) == 0) {
         cfg->proc_dir = open(PROC_PLACE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (umount2(PROC_PLACE, MNT_DETACH) < 0)
             jail_fail("mounts", errno, "/proc could not be detached");

@@ -116,7 +116,8 @@ const char *namespace_remedy(int error)
         return "user namespaces are for root only here; as root: sysctl kernel.unprivileged_userns_clone=1";
     if (read_sysctl("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1 && geteuid() != 0)
         return "AppArmor takes the capabilities of ordinary users' namespaces away; as root: "
-               "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns` for acejail";
+               "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns` for "
+               "acejail";
     if (error == ENOSPC || error == EUSERS)
         return "too many namespaces, or nested too deep; raise user.max_user_namespaces and its kin in /proc/sys/user";
     if (error == EINVAL || error == ENOSYS)

@@ -23,7 +23,7 @@
 
 #include "scratch.h"
 
-#define NAME "acesandbox-"
+#define NAME          "acesandbox-"
 #define GUEST_PACKAGE "/ace/_ace_guest"
 
 static struct private_paths paths;
@@ -125,7 +125,6 @@ void private_remove(void)
 {
     if (base_fd < 0)
         return;
-    (void)fchmod(base_fd, 0700);
     if (remove_below(base_fd) == 0)
         (void)rmdir(paths.base);
     private_forget();

@@ -16,7 +16,9 @@ int keep_capabilities(uint64_t kept, uint64_t inherited)
     struct __user_cap_header_struct who = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct sets[2] = {
         {.effective = (uint32_t)kept, .permitted = (uint32_t)kept, .inheritable = (uint32_t)inherited},
-        {.effective = (uint32_t)(kept >> 32), .permitted = (uint32_t)(kept >> 32), .inheritable = (uint32_t)(inherited >> 32)},
+        {.effective = (uint32_t)(kept >> 32),
+         .permitted = (uint32_t)(kept >> 32),
+         .inheritable = (uint32_t)(inherited >> 32)},
     };
     return (int)syscall(SYS_capset, &who, sets);
 }

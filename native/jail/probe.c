@@ -280,8 +280,9 @@ static void probe_namespaces(const struct trial *trial)
     static const struct {
         const char *name;
         unsigned long flag;
-    } kinds[] = {{"user namespace", CLONE_NEWUSER}, {"mount namespace", CLONE_NEWNS}, {"pid namespace", CLONE_NEWPID},
-                 {"network namespace", CLONE_NEWNET}, {"ipc namespace", CLONE_NEWIPC}, {"uts namespace", CLONE_NEWUTS}};
+    } kinds[] = {{"user namespace", CLONE_NEWUSER}, {"mount namespace", CLONE_NEWNS},
+                 {"pid namespace", CLONE_NEWPID},   {"network namespace", CLONE_NEWNET},
+                 {"ipc namespace", CLONE_NEWIPC},   {"uts namespace", CLONE_NEWUTS}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         int error = try_namespace(kinds[i].flag);
         if (error == 0)
@@ -292,7 +293,7 @@ static void probe_namespaces(const struct trial *trial)
     mechanism("mounts in new namespaces", trial->mounted, "%s%s%s", trial->mounted ? "" : strerror(trial->error),
               trial->mounted ? "" : "; ", trial->mounted ? "" : namespace_remedy(trial->error));
     mechanism("proc in a pid namespace", trial->proc, "%s",
-              trial->proc      ? ""
+              trial->proc     ? ""
               : trial->cloned ? "a container masks parts of /proc: waiting for a processor cannot be told from idling"
                               : "no pid namespace");
 }
@@ -300,13 +301,15 @@ static void probe_namespaces(const struct trial *trial)
 static void probe_seccomp(bool *has_filter)
 {
     uint32_t action = SECCOMP_RET_KILL_PROCESS;
-    *has_filter = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
-    mechanism("seccomp filter", *has_filter, "%s", *has_filter ? "" : "the kernel was built without CONFIG_SECCOMP_FILTER");
+    *has_filter =
+        syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 || prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
+    mechanism("seccomp filter", *has_filter, "%s",
+              *has_filter ? "" : "the kernel was built without CONFIG_SECCOMP_FILTER");
     int error = try_listener();
     mechanism("seccomp user notification", error == 0, "%s%s", error == 0 ? "" : strerror(error),
-              error == 0        ? ""
-              : error == EBUSY  ? "; a container's runtime listens already: attacks are killed but not named"
-                                : "; needs Linux 5.0: attacks are killed but not named");
+              error == 0       ? ""
+              : error == EBUSY ? "; a container's runtime listens already: attacks are killed but not named"
+                               : "; needs Linux 5.0: attacks are killed but not named");
 }
 
 static int probe_landlock(void)
@@ -355,7 +358,8 @@ static void probe_calls(void)
     mechanism("close_range", has_range, "%s", has_range ? "" : "needs Linux 5.9: descriptors are closed one by one");
     struct ace_mount_attr nothing = {0};
     bool has_setattr = syscall(SYS_mount_setattr, -1, "", 0, &nothing, sizeof nothing) == 0 || errno != ENOSYS;
-    mechanism("mount_setattr", has_setattr, "%s", has_setattr ? "" : "needs Linux 5.12: mounts are restricted one by one");
+    mechanism("mount_setattr", has_setattr, "%s",
+              has_setattr ? "" : "needs Linux 5.12: mounts are restricted one by one");
 }
 
 static void print_tier(const char *name, bool available, const char *why, bool last)
@@ -396,7 +400,8 @@ static void print_tiers(const struct trial *trial, bool has_filter, int abi)
         seccomp = true;
         snprintf(why, sizeof why, "files by chroot into a copy of the interpreter, own uid");
     } else {
-        snprintf(why, sizeof why, "needs Landlock (ABI 3 for an ordinary user, Linux 6.2), or root with CAP_SYS_CHROOT");
+        snprintf(why, sizeof why,
+                 "needs Landlock (ABI 3 for an ordinary user, Linux 6.2), or root with CAP_SYS_CHROOT");
     }
     print_tier("seccomp", seccomp, why, true);
     printf("}");

@@ -21,10 +21,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MOUNT_POINT "/tmp"
+#define MOUNT_POINT    "/tmp"
 #define DIRECTORY_NAME "tmp"
-#define ENTRY_BUDGET 20000L
-#define DEPTH_BUDGET 64
+#define ENTRY_BUDGET   20000L
+#define DEPTH_BUDGET   64
 
 /* tmpfs when new, and the directories used without mounts. Only the supervisor and its maker use this. */
 static struct {

@@ -7,7 +7,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-int read_full(int fd, void *buffer, size_t size) {
+int read_full(int fd, void *buffer, size_t size)
+{
     char *at = buffer;
     size_t got = 0;
     while (got < size) {
@@ -27,7 +28,8 @@ int read_full(int fd, void *buffer, size_t size) {
 }
 
 /* Sends the vectors whole, stepping over what the kernel took of them. */
-static int send_all(int fd, struct iovec *part, size_t count) {
+static int send_all(int fd, struct iovec *part, size_t count)
+{
     while (count > 0) {
         struct msghdr message = {.msg_iov = part, .msg_iovlen = count};
         ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
@@ -52,12 +54,14 @@ static int send_all(int fd, struct iovec *part, size_t count) {
     return 0;
 }
 
-int write_full(int fd, const void *buffer, size_t size) {
+int write_full(int fd, const void *buffer, size_t size)
+{
     struct iovec part = {.iov_base = (void *)buffer, .iov_len = size};
     return size == 0 ? 0 : send_all(fd, &part, 1);
 }
 
-int write_frame(int fd, uint8_t type, uint8_t flags, uint16_t index, const void *payload, size_t size) {
+int write_frame(int fd, uint8_t type, uint8_t flags, uint16_t index, const void *payload, size_t size)
+{
     if (size > UINT32_MAX) {
         errno = EMSGSIZE;
         return -1;
@@ -68,7 +72,8 @@ int write_frame(int fd, uint8_t type, uint8_t flags, uint16_t index, const void 
     return send_all(fd, part, size > 0 ? 2 : 1);
 }
 
-int read_frame(int fd, struct frame_header *header, void **payload, size_t bound) {
+int read_frame(int fd, struct frame_header *header, void **payload, size_t bound)
+{
     int status = read_full(fd, header, sizeof *header);
     if (status != 1)
         return status;

@@ -16,7 +16,7 @@ struct frame_header {
 _Static_assert(sizeof(struct frame_header) == 8, "a frame header is 8 bytes");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian and read in place");
 
-#define WIRE_MAX_FROM_HOST (512u << 20)
+#define WIRE_MAX_FROM_HOST  (512u << 20)
 #define WIRE_MAX_FROM_GUEST (64u << 20)
 
 /* Reads exactly `size` bytes. 1: done; 0: end of file before the first byte;

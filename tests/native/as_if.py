@@ -50,8 +50,8 @@ ALL_NAMESPACES = 0x7E020000
 SO_PEERPIDFD = 77
 NEW_LISTENER = 8
 
-# What Docker gives root: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT
-# MKNOD AUDIT_WRITE SETFCAP (docs.docker.com, "Runtime privilege and Linux capabilities").
+# What Docker gives root: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
+# SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP (docs.docker.com, "Runtime privilege and Linux capabilities").
 DOCKER_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 
 LD, JEQ, JSET, RET = 0x20, 0x15, 0x45, 0x06
@@ -93,8 +93,8 @@ def _number(name: str) -> int:
 def _rules(where: str) -> list[tuple[int, int, int, int]]:
     if where == "docker":
         rules = _refuse_if_bits("clone", 0, ALL_NAMESPACES, EPERM) + _refuse("clone3", ENOSYS)
-        refused = "mount umount2 pivot_root unshare setns keyctl bpf perf_event_open open_tree move_mount fsopen fsconfig"
-        for name in f"{refused} fsmount mount_setattr".split():
+        refused = "mount umount2 pivot_root unshare setns keyctl bpf perf_event_open"
+        for name in f"{refused} open_tree move_mount fsopen fsconfig fsmount mount_setattr".split():
             rules += _refuse(name, EPERM)
         return rules
     if where == "no-userns":

@@ -165,7 +165,7 @@ class Jail:
 
     def close(self) -> None:
         self._socket.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def __enter__(self) -> Jail:
         return self

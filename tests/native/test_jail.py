@@ -109,7 +109,9 @@ def test_guest_is_told_its_tier_and_scratch(jail: jails.Jail) -> None:
     assert told[2] in ("", told[1])
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hostname", "/home", "/root", "/proc/self/status", "/sys"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/etc/hostname", "/home", "/root", "/proc/self/status", "/sys"]
+)
 def test_host_files_are_out_of_reach(jail: jails.Jail, path: str) -> None:
     source = f"""
 import os
@@ -285,7 +287,9 @@ def test_no_core_dumps(jail: jails.Jail) -> None:
 
 def test_limits_that_nobody_needs_are_zero(jail: jails.Jail) -> None:
     names = ["MEMLOCK", "MSGQUEUE", "RTPRIO"]
-    source = f"import resource; result = [resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in {names}]"
+    source = (
+        f"import resource; result = [resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in {names}]"
+    )
     assert jail.run(source) == [[0, 0]] * 3
 
 
@@ -321,7 +325,17 @@ def reached(address):
 result = [[name for _, name in socket.if_nameindex()], reached(("127.0.0.1", 22)), reached(("1.1.1.1", 53))]
 """
     interfaces, loopback, outside = jail.run(source)
-    assert set(interfaces) <= {"lo", "sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0"}
+    assert set(interfaces) <= {
+        "lo",
+        "sit0",
+        "tunl0",
+        "ip6tnl0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+        "ip_vti0",
+        "ip6_vti0",
+    }
     assert loopback == 101  # ENETUNREACH: not even lo is up
     assert outside == 101
 
@@ -408,7 +422,9 @@ def test_supervisor_sees_schedstat(jail: jails.Jail) -> None:
 
 
 def test_a_guest_that_fails_leaves_its_reason(jail: jails.Jail) -> None:
-    status, log = jail.run_status("import os, sys; sys.stderr.write('because'); sys.stderr.flush(); os._exit(3)")
+    status, log = jail.run_status(
+        "import os, sys; sys.stderr.write('because'); sys.stderr.flush(); os._exit(3)"
+    )
     assert status == 3 << 8
     assert b"because" in log
 
@@ -432,7 +448,9 @@ def test_a_guest_is_killed_with_its_supervisor(harness: Path) -> None:
         pytest.skip("for root")
     for way in ("own-uid", "landlock"):
         with conftest.start(harness, way) as jail:
-            answer = jail.run(STATUS_CALLS + "v = ctypes.c_int(); libc.prctl(2, ctypes.byref(v), 0, 0, 0); result = v.value")
+            answer = jail.run(
+                STATUS_CALLS + "v = ctypes.c_int(); libc.prctl(2, ctypes.byref(v), 0, 0, 0); result = v.value"
+            )
             assert answer == 9
 
 
