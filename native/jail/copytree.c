@@ -188,6 +188,8 @@ void copytree_prepare(struct config *cfg)
         close(parent);
     }
     make_devices(root);
+    if (symlinkat("open/tmp", root, "tmp") < 0) /* programs that spell /tmp out find the scratch */
+        jail_fail("copied root", errno, "/tmp could not be made");
     close(root);
 }
 

@@ -44,7 +44,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     if tier != "none":
-        _native.lockdown("judge", 0)
+        _native.lockdown("judge" if tier == "namespaces" else "judge-no-pidns", 0)
     serve()
 
 
@@ -53,7 +53,7 @@ def _forget_start_up(config: Dict[str, Any]) -> None:
 
     Programs write to the scratch directory, and a test process starts there: `import json` must not find theirs.
     """
-    sys.path[:] = [p for p in sys.path if p and not p.startswith("/ace")]
+    sys.path[:] = [p for p in sys.path if p and p != config.get("guest_parent", "/ace")]
     sys.path.extend(p for p in config.get("site", ()) if p not in sys.path)
     sys.argv[:] = ["test.py"]
     sys.dont_write_bytecode = True
