@@ -47,6 +47,7 @@ COMPARES = ("exact", "lines", "tokens")
 class Tests:
     """What all kinds share. Not made by itself."""
 
+    __test__ = False  # not a test case for pytest
     __slots__ = ("_hash", "_key")
     _key: tuple[Any, ...]
     _hash: int

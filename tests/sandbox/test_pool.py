@@ -155,7 +155,7 @@ def test_best_names_the_reason_of_both_tiers(fake: Maker) -> None:
 
 def test_worker_that_dies_while_starting_is_tried_again_and_then_said(fake: Maker) -> None:
     started = time.monotonic()
-    with pytest.raises(WorkerDied, match="while it was starting.*fake worker: hello"):
+    with pytest.raises(WorkerDied, match=r"while it was starting.*fake worker: hello"):
         fake("die-at-start", workers=1).open()
     assert time.monotonic() - started < 20
 
@@ -246,7 +246,7 @@ def test_ajudge_does_not_block_the_event_loop(fake: Maker) -> None:
 
     async def both() -> tuple[bool, int]:
         turns = 0
-        task = asyncio.ensure_future(asyncio.gather(*(sandbox.ajudge("sleep 0.2", ONE) for _ in range(2))))
+        task = asyncio.gather(*(sandbox.ajudge("sleep 0.2", ONE) for _ in range(2)))
         while not task.done():
             turns += 1
             await asyncio.sleep(0.01)
@@ -335,7 +335,7 @@ def test_forked_child_gives_up_our_workers_and_makes_its_own(fake: Maker) -> Non
 def test_limits_of_a_job_may_not_reshape_the_jail(fake: Maker) -> None:
     sandbox = fake(workers=1)
     assert sandbox.judge("pass", ONE, limits=Limits(cpu_s=3)).passed
-    with pytest.raises(ValueError, match="threads=3 .*the sandbox has 64.*shape the worker's jail"):
+    with pytest.raises(ValueError, match=r"threads=3 .*the sandbox has 64.*shape the worker's jail"):
         sandbox.judge("pass", ONE, limits=Limits(threads=3))
     with pytest.raises(ValueError, match="memory_mb=4096 is more than the sandbox's 1024"):
         sandbox.judge("pass", ONE, limits=Limits(memory_mb=4096))
