@@ -23,7 +23,16 @@ from dataclasses import dataclass
 from typing import Any
 
 STATUSES = (
-    *("passed", "failed", "error", "syntax_error", "missing_module", "cpu_timeout", "wall_timeout", "memory_limit"),
+    *(
+        "passed",
+        "failed",
+        "error",
+        "syntax_error",
+        "missing_module",
+        "cpu_timeout",
+        "wall_timeout",
+        "memory_limit",
+    ),
     *("output_limit", "process_limit", "killed", "blocked_syscall", "exited", "not_run"),
 )
 CONTROL = 3
@@ -105,6 +114,8 @@ class Child:
                 null = os.open(os.devnull, os.O_RDWR)
                 for fd in (0, 1, 2):
                     os.dup2(null, fd)
+                # pytest's own streams write to descriptors that are closed here
+                sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
                 serve()
             except BaseException:
                 os._exit(99)
@@ -169,7 +180,9 @@ class Pretend:
             except TimeoutError:
                 answer = ("X", 5, 0xFFFF, b"\0\0\0\0timeout at load")
             if answer is None or answer[0] != "L":
-                status, text = (STATUSES[answer[1]], _decode_text(answer[3][4:])) if answer else ("killed", "at load")
+                status, text = (
+                    (STATUSES[answer[1]], _decode_text(answer[3][4:])) if answer else ("killed", "at load")
+                )
                 for result, test in zip(results, plan.tests):
                     result.status, result.text = status, text
                     if test.mode == self.guest.plan.BROKEN:

@@ -165,6 +165,8 @@ class Graph:
                 data = b"O"
             if data[:1] in (b"M", b"n"):
                 return ("V", bytes(data))
+        if module == "array" and kind.__name__ == "array":
+            return ("R", self._share(value, "A"))
         for base, tag in ((list, "L"), (OrderedDict, "O"), (dict, "D"), (set, "S"), (bytearray, "B"), (deque, "Q")):
             if issubclass(kind, base):
                 return ("R", self._share(value, tag))
@@ -201,6 +203,8 @@ class Graph:
             return tuple([flatten(item) for item in set.__iter__(container)])
         if tag == "B":
             return (bytes(container),)
+        if tag == "A":
+            return (container.typecode, *container)
         return (container.maxlen, *[flatten(item) for item in deque.__iter__(container)])
 
     # ---- receiving ----
@@ -214,10 +218,11 @@ class Graph:
         """
         flat, contents, forgotten = codec.decode_value(data)
         decoded = []
-        for number, tag, content in contents:
+        for number, tag, data in contents:
+            content = codec.decode_value(data)
             if number not in self.containers:
-                self._register(number, _empty(tag), tag)
-            decoded.append((number, tag, codec.decode_value(content)))
+                self._register(number, _empty(tag, content), tag)
+            decoded.append((number, tag, content))
         # All containers exist by now, and none is a key of another: the order of filling them does not matter.
         for number, tag, content in decoded:
             self._fill(number, tag, content)
@@ -251,16 +256,12 @@ class Graph:
             set.update(container, [thaw(item) for item in content])
         elif tag == "B":
             bytearray.__setitem__(container, slice(None), content[0])
+        elif tag == "A":
+            del container[:]
+            container.extend(content[1:])
         else:
-            if container.maxlen != content[0]:
-                self._replace(number, deque(maxlen=content[0]))
-                container = self.containers[number]
             deque.clear(container)
             deque.extend(container, [thaw(item) for item in content[1:]])
-
-    def _replace(self, number: int, container: Any) -> None:
-        self._numbers.pop(id(self.containers[number]), None)
-        self._register(number, container, self._kinds[number])
 
     def unflatten(self, flat: Flat) -> Any:
         if type(flat) is not tuple:
@@ -354,7 +355,13 @@ def _items(node: Any) -> List[Any]:
     return list(node)
 
 
-def _empty(tag: str) -> Any:
+def _empty(tag: str, content: Tuple[Any, ...]) -> Any:
+    if tag == "Q":
+        return deque(maxlen=content[0])
+    if tag == "A":
+        import array
+
+        return array.array(content[0])
     for kind, name in _CONTAINERS.items():
         if name == tag:
             return kind()

@@ -3,8 +3,9 @@
 In this order. The order is what makes a verdict hard to forge: whatever can be had from a trusted place is never taken
 from the program, and a test that needs more of the program than its entry point is reported as `oracle="program"`.
 
-What counts as trusted helper code in a prompt: imports, assignments of constants, and functions and classes *with a
-body*. A function that is only a signature and a docstring is what the model was asked to write, not a helper.
+What counts as trusted helper code in a prompt: imports, assignments of constants, and functions *with a body*. A
+function that is only a signature and a docstring is what the model was asked to write, not a helper. Classes are not
+taken from the prompt: their instances go to the program and come back, so both sides must mean the same class.
 """
 
 from __future__ import annotations
@@ -187,18 +188,27 @@ def is_placeholder(name: str) -> bool:
 
 
 class Prompt:
-    """The trusted helper code of a problem's prompt: which names it gives and the code that makes them."""
+    """The trusted helper code of a problem's prompt.
+
+    Attributes:
+        names: the names that the helper code gives.
+        classes: the classes that the prompt shows, asked for or given.
+        statements: the helper code.
+    """
 
     def __init__(self, text: Optional[str], entry_point: Optional[str]) -> None:
         self.names: Set[str] = set()
+        self.classes: Set[str] = set()
         self.statements: List[ast.stmt] = []
         tree = parse_or_none(text) if text else None
         for statement in tree.body if tree is not None else ():
+            if isinstance(statement, ast.ClassDef):
+                self.classes.add(statement.name)
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
                 if isinstance(statement, ast.ImportFrom) and (statement.module == "__future__" or statement.level):
                     continue
                 given = {(a.asname or a.name).split(".")[0] for a in statement.names}
-            elif isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            elif isinstance(statement, ast.FunctionDef):
                 if not _has_body(statement):
                     continue
                 given = {statement.name}
@@ -212,17 +222,13 @@ class Prompt:
             self.statements.append(statement)
 
 
-def _has_body(node: ast.AST) -> bool:
+def _has_body(node: ast.FunctionDef) -> bool:
     """Does it do anything? (docstring, pass, ... and `raise NotImplementedError` do not)"""
-    for statement in node.body:  # type: ignore[attr-defined]
+    for statement in node.body:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue
-        if isinstance(statement, (ast.Pass, ast.Raise)):
-            continue
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)) and isinstance(node, ast.ClassDef):
-            if not _has_body(statement):
-                continue
-        return True
+        if not isinstance(statement, (ast.Pass, ast.Raise)):
+            return True
     return False
 
 

@@ -179,7 +179,7 @@ class _Planner:
             tests.append(self._plan_one(text, tree))
         plan = Plan(self.kind, tests, {})
         plan.entry_point = self.entry_point
-        plan.prompt = self._prompt
+        plan.prompt = self.prompt if any(test.mode == PROXY for test in tests) else None
         return plan
 
     def _plan_one(self, text: str, tree: Any) -> Test:

@@ -21,7 +21,7 @@ import importlib
 import inspect
 import sys
 import types
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from . import _native, codec
 from .expressions import VALUE_METHODS
@@ -40,7 +40,8 @@ _CALL, _ANSWER, _GO, _TOLD = ord("C"), ord("A"), ord("G"), ord("T")
 # Exceptions that a program may raise into a test are those that derive from Exception and are nobody's control flow.
 _NEVER_RAISED = ("StopIteration", "StopAsyncIteration")
 _FATAL = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
-_NOT_A_PROGRAMS_MODULE = ("unittest", "pytest", "_pytest", "nose", "_ace_guest", "importlib", "sys", "os")
+# Modules whose exceptions mean something to whoever runs the tests; this package's own first of all.
+_NOT_A_PROGRAMS_MODULE = ("unittest", "pytest", "_pytest", "nose", "importlib", "sys", "os", __name__.partition(".")[0])
 
 
 class Ended(BaseException):
@@ -182,6 +183,8 @@ class TestProcess:
             self.names[name] = self.player.function(name, *description[1:], is_coroutine=form == "coroutine")
         elif form == "class":
             self.names[name] = self.player.class_stand_in(*description[1:])
+            if name[:1].isupper() or (self.plan.prompt is not None and name in self.plan.prompt.classes):
+                self.player.known_classes.add(description[1])
         elif form == "value":
             self.names[name] = description[1]
         elif form == "module":
@@ -259,6 +262,8 @@ class Player:
         self._stand_ins: Dict[int, Any] = {}
         self._numbers: Dict[int, int] = {}
         self._callables: Dict[int, Callable[..., Any]] = {}
+        # Numbers of the classes that the test, not the program, says are classes: their methods may have any name.
+        self.known_classes: Set[int] = set()
 
     def begin(self) -> None:
         self.ended = None
@@ -504,7 +509,7 @@ class StandIn:
         put(self, "_ace_number", number)
         put(self, "_ace_type", type_name)
         put(self, "_ace_chain", chain)
-        put(self, "_ace_own_methods", False)
+        put(self, "_ace_own_methods", not player.known_classes.isdisjoint(chain))
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._ace_player.ask("call", self, (list(arguments), keywords))
@@ -588,10 +593,7 @@ class ClassStandIn(type):
     _ace_number: int
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
-        made = cls._ace_player.ask("call", cls, (list(arguments), keywords))
-        if type(made) is StandIn:
-            object.__setattr__(made, "_ace_own_methods", True)
-        return made
+        return cls._ace_player.ask("call", cls, (list(arguments), keywords))
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):

@@ -38,13 +38,13 @@ def why_shared(tree: ast.Module, wanted: Set[str], kind: str) -> Optional[str]:
     Args:
         wanted: the names that the test takes from the program.
     """
-    return _Shape(wanted).reason(tree)
+    return _Shape(wanted, kind).reason(tree)
 
 
 class _Shape:
-    def __init__(self, wanted: Set[str]) -> None:
+    def __init__(self, wanted: Set[str], kind: str) -> None:
         self.wanted = wanted
-        self.classes: Set[str] = set()
+        self.kind = kind
         self.helper_classes: Set[str] = set()
         self.staying: Set[str] = set()
         self.instances: Set[str] = set()
@@ -65,6 +65,9 @@ class _Shape:
                 bases = {_dotted(base).rpartition(".")[2] for base in node.bases}
                 if not any("Test" in base for base in bases):
                     self.helper_classes.add(node.name)
+            elif self.kind == "unittest" and isinstance(node, ast.FunctionDef) and not node.name.startswith("test"):
+                # BigCodeBench has problems about functions, whose programs look into what they are given.
+                self.staying.add(node.name)
         assigned: Dict[str, ast.expr] = {}
         for node in nodes:
             if isinstance(node, ast.Assign):
@@ -91,7 +94,9 @@ class _Shape:
             return name in _STAYING_CALLS or name in self.helper_classes
         if isinstance(value, (ast.Name, ast.Attribute)):
             name = _dotted(value)
-            return name in self.staying or name in self.helper_classes
+            return name in self.staying or name.partition(".")[0] in self.helper_classes
+        if isinstance(value, ast.Lambda):
+            return self.kind == "unittest"
         if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
             return any(self._stays(item) for item in value.elts)
         if isinstance(value, ast.Dict):
