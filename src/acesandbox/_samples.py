@@ -32,6 +32,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from ._errors import BadInput, SandboxError
@@ -115,19 +116,17 @@ class Samples:
             raise BadInput(f"{self.path}:{line + 1}: the gzip file is broken here: {error}") from None
 
 
-def _opened(path: str) -> BinaryIO:
-    file = open(path, "rb")  # noqa: SIM115  # closed by the caller
-    try:
-        magic = file.read(2)
-        file.seek(0)
-    except OSError:
-        file.close()
-        raise
-    if magic == b"\x1f\x8b":
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    with open(path, "rb") as file:
+        magic = file.peek(2)[:2]
+        if magic != b"\x1f\x8b":
+            yield file
+            return
         import gzip
 
-        return io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb"))
-    return file
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked, io.BufferedReader(unpacked) as lines:
+            yield lines
 
 
 def _parse(data: bytes, first: bool) -> dict[str, Any]:
