@@ -52,7 +52,15 @@ LIMIT_HELP = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
+    ours = list(sys.argv[1:] if arguments is None else arguments)
+    theirs: list[str] = []
+    if "--" in ours:  # argparse would mix the arguments of a script with our own
+        at = ours.index("--")
+        ours, theirs = ours[:at], ours[at + 1 :]
+    chosen = parser.parse_args(ours)
+    if theirs and chosen.command != "run":
+        parser.error(f"unrecognized arguments: {' '.join(theirs)}")
+    chosen.args = theirs
     if chosen.command is None:
         parser.print_help(sys.stderr)
         return TROUBLE
@@ -135,11 +143,14 @@ the file is checked as a whole before the first program is judged""",
 
 
 def _run_arguments(commands: Any) -> None:
-    command = _command(commands, "run", _run, "run one whole script in the sandbox and show what it prints")
-    command.add_argument("script", metavar="FILE.py", help="the script; - is standard input")
-    command.add_argument(
-        "args", nargs="*", metavar="ARG", help="its arguments; after -- if they begin with a dash"
+    command = _command(
+        commands,
+        "run",
+        _run,
+        "run one whole script in the sandbox and show what it prints",
+        usage="acesandbox run FILE.py [OPTION ...] [-- ARG ...]",
     )
+    command.add_argument("script", metavar="FILE.py", help="the script; - is standard input")
     command.add_argument("--stdin", metavar="FILE", help="what the script reads from standard input")
     command.add_argument(
         "--file",

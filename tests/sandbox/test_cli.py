@@ -234,7 +234,7 @@ def test_check_lists_and_runs_attacks() -> None:
     listed = acesandbox("check", "--list")
     assert listed.returncode == 0
     assert len(listed.stdout.splitlines()) > 50
-    done = acesandbox("check", "sys_exit_0", "--json", "--isolation", "namespaces")
+    done = acesandbox("check", "sys_exit_in_call", "--json", "--isolation", "namespaces")
     assert done.returncode == 0, done.stdout + done.stderr
     assert [each["state"] for each in lines(done.stdout)] == ["held"]
 
