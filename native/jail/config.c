@@ -155,3 +155,12 @@ struct config *config_read(int fd)
     check(cfg);
     return cfg;
 }
+
+void config_free(struct config *cfg)
+{
+    free(cfg->ro);
+    free(cfg->link);
+    free(cfg->env);
+    free(cfg->storage);
+    free(cfg);
+}

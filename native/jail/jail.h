@@ -129,6 +129,8 @@ int supervise(struct config *cfg, int host_fd);
 
 /* ---- between the jail's own files ---- */
 
+/* The `C` frame; NULL if the host closed its end before it said anything. Freed by config_free. */
 struct config *config_read(int fd);
+void config_free(struct config *cfg);
 
 #endif

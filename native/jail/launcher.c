@@ -523,6 +523,7 @@ static int run(void)
     if (launcher.is_subreaper)
         end_orphans();
     clear_up();
+    config_free(cfg);
     return status;
 }
 

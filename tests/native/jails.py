@@ -32,7 +32,7 @@ def build(folder: Path) -> Path:
     """Compile the jail with the test supervisor into `folder`, readable by every user."""
     sources = [path for path in sorted((NATIVE / "jail").glob("*.c")) if path.name not in SUPERVISOR]
     executable = folder / "acejail-harness"
-    flags = FLAGS + (["-fsanitize=address,undefined"] if os.environ.get("ACE_SANITIZE") == "1" else [])
+    flags = FLAGS + (["-fsanitize=address,undefined"] if os.environ.get("ACE_SANITIZED") == "1" else [])
     command = ["cc", *flags, f"-I{NATIVE / 'jail'}", "-o", executable, *sources, HERE / "harness.c"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
