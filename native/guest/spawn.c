@@ -363,7 +363,9 @@ static long clone_child(const int *fds, int n, uint64_t cpu_seconds, uint64_t ad
  * fork(2) copies page tables only of mappings that hold anonymous pages; the text of libpython is file-backed, so every
  * player would fault its way through it again (some sixty faults, a tenth of its life). One written page per mapping
  * makes the kernel copy the mapping's entries with all others, in batches, which costs far less. The page is written
- * with its own content. A mapping that cannot be made writable is left as it is: only speed is lost. */
+ * with its own content. Small mappings are left alone: each would cost every clone more than its few faults. One that cannot be made writable is left as it is: only speed is lost. */
+enum { WORTH_SHARING = 256 << 10 };
+
 static int inherit_mapping(struct dl_phdr_info *info, size_t size, void *count)
 {
     (void)size;
@@ -372,7 +374,7 @@ static int inherit_mapping(struct dl_phdr_info *info, size_t size, void *count)
         return 0; /* the kernel's, not a file's */
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) || segment->p_filesz < page)
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) || segment->p_filesz < WORTH_SHARING)
             continue;
         uintptr_t start = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
         int protection = PROT_READ | ((segment->p_flags & PF_X) ? PROT_EXEC : 0);

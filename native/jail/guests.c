@@ -148,15 +148,12 @@ bool zygote_start(struct supervisor *s, char *why) {
     bool spent;
     struct frame_header h;
     void *payload = NULL;
-    if (!guest_wait(&s->zygote, 0, &spent) || !guest_read(&s->zygote, &h, &payload, &s->listener) || h.type != 'Z' ||
-        h.length != 16) {
+    if (!guest_wait(&s->zygote, 0, &spent) || !guest_read(&s->zygote, &h, &payload, &s->listener) || h.type != 'Z') {
         describe_death(s, &s->zygote, "did not become ready", why);
         free(payload);
         guest_stop(&s->zygote);
         return false;
     }
-    memcpy(&s->zygote_resident, payload, 8);
-    memcpy(&s->zygote_virtual, (char *)payload + 8, 8);
     free(payload);
     s->zygote.fresh = false;
     return true;

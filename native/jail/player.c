@@ -2,8 +2,8 @@
  *
  * Most players live for half a millisecond, so the common case is: ask the zygote for a clone, sleep until SIGCHLD,
  * reap, read all answers at once. Only a player that is still there after FIRST_SLEEP_MS is *watched*: its pid is
- * learned, its descriptors are polled, its CPU clock is read. A player may write answers in between without waking
- * anybody.
+ * learned, its output is drained as it comes, its CPU clock is read. Even then nobody is woken for an answer that nobody
+ * waits for: a batch is read at the next look at the clock, unless it comes in bulk and would stall the player.
  *
  * Clocks. The limit of a stage (loading, or one test) is CPU time of the player's own process clock, taken when the
  * stage's predecessor was heard of, never the player's word. Idle time is what is left of wall time when CPU time and
@@ -519,11 +519,12 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
     int n = 0;
     struct timespec timeout = {0, FIRST_SLEEP_MS * 1000000L};
     if (pl->watched) {
-        double limit = pl->loaded ? pl->test_limit : pl->load_limit;
-        double left_ms = limit * 1000 + 1;
-        long ms = left_ms < LONGEST_SLEEP_MS ? (long)left_ms + 1 : LONGEST_SLEEP_MS;
+        /* the longer it lives, the less a late look matters: a quarter of its age */
+        long ms = (long)((now_s() - pl->born) * 250);
+        ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
         timeout.tv_nsec = ms * 1000000L;
-        fds[n++] = (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
+        if (pl->interactive || pl->bulky || pl->outgoing.size > 0)
+            fds[n++] = (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
         if (pl->out >= 0)
             fds[n++] = (struct pollfd){.fd = pl->out, .events = POLLIN};
         if (pl->err >= 0)
@@ -551,7 +552,9 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
     }
     bool progress = false;
     push(pl->sock, &pl->outgoing);
+    size_t before = pl->incoming.size;
     int got = slurp(pl, pl->sock, &pl->incoming);
+    pl->bulky = pl->incoming.size - before >= CHUNK / 2;
     if (got > 0) {
         int frames = parse(pl, &pl->incoming, hear);
         if (frames < 0)
@@ -595,6 +598,7 @@ void player_pump(struct player *pl, enum until until) {
     sigprocmask(SIG_BLOCK, NULL, &unblocked);
     sigdelset(&unblocked, SIGCHLD);
     push(pl->sock, &pl->outgoing);
+    pl->interactive = until != UNTIL_GONE;
     if (until != UNTIL_GONE && !pl->watched) {
         if (!learn_pid(pl))
             return;

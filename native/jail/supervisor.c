@@ -89,7 +89,7 @@ int supervise(struct config *cfg, int host_fd) {
     s->cfg = cfg;
     s->host = host_fd;
     s->listener = -1;
-    s->zygote_virtual = 256 << 20; /* where there is no /proc to ask; more than a bare interpreter maps */
+    s->zygote_virtual = 256 << 20; /* where there is no /proc to ask: more than a bare interpreter maps */
     s->judge = (struct guest){.role = "judge", .fd = -1};
     s->zygote = (struct guest){.role = "zygote", .fd = -1};
     setup_signals();

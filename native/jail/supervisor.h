@@ -158,7 +158,9 @@ struct player {
     struct program *program;
     struct child main, test_process;
     int sock, out, err, test_sock;
-    bool watched; /* past the first short wait: every descriptor is polled */
+    bool watched;     /* past the first short wait: the pid is known, the clocks are read */
+    bool interactive; /* somebody waits for its answers: they wake the supervisor */
+    bool bulky;       /* it sends so much that it must be read at once */
     bool loaded, load_failed, quit_sent, infrastructure;
     struct bytes outgoing, incoming, test_incoming, test_outgoing;
 

@@ -21,23 +21,9 @@ import sys
 
 from . import _native, player
 
-# What model-written programs import most, in the AceCode, MBPP and HumanEval shapes of problems.
-COMMON_MODULES = (
-    "typing",
-    "collections",
-    "collections.abc",
-    "itertools",
-    "functools",
-    "math",
-    "re",
-    "heapq",
-    "bisect",
-    "string",
-    "operator",
-    "copy",
-    "random",
-    "datetime",
-)
+# What model-written programs import most, in the AceCode, MBPP and HumanEval shapes of problems. Not more: a module
+# that one program in a hundred imports costs the other ninety-nine its pages and mappings at every clone.
+COMMON_MODULES = ("typing", "collections", "itertools", "functools", "math", "re", "heapq")
 
 _WARM_UP = """
 import sys
@@ -76,15 +62,17 @@ def main() -> None:
     gc.set_threshold(50_000, 50, 100)
     profile = "none" if config.get("tier") == "none" else ("player" if namespaces else "player-no-pidns")
     listener = -1 if profile == "none" else _native.lockdown(profile, int(config.get("processes", 0)))
-    _native.send_with_fd(3, ord("Z"), _memory_now(), listener)
+    _native.send_with_fd(3, ord("Z"), b"", listener)
     _native.serve(3)
     player.play()
 
 
 def _parse_config(text: str) -> dict:
-    import json  # programs use it too
+    """The launcher's JSON, read as a Python literal: the json module would stay in every player's page tables.
 
-    return json.loads(text)
+    Valid for what the launcher writes: objects, lists, strings without escaped surrogates, numbers, true, false, null.
+    """
+    return eval(text, {"__builtins__": {}, "true": True, "false": False, "null": None})  # type: ignore[no-any-return]
 
 
 def _forget_start_up(config: dict) -> None:
@@ -115,11 +103,3 @@ def _warm_up() -> None:
     request = marshal.dumps((0, "solve", ([1, 2], True), {}), 2)
     marshal.loads(request)
     player.rehearse()
-
-
-def _memory_now() -> bytes:
-    """Peak resident and current virtual bytes of this process, as two u64 (the base line of a player's memory)."""
-    import resource
-
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return resident.to_bytes(8, "little") + (0).to_bytes(8, "little")
