@@ -28,6 +28,7 @@
 
 #include "supervisor.h"
 
+static const double DEAF_SECONDS = 0.5;
 enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
 
 /* ---- start ---- */
@@ -181,25 +182,33 @@ static void new_stage(struct player *pl) {
         return;
     pl->stage_cpu = player_cpu_s(pl);
     pl->stage_wait = run_queue_wait_s(pl, pl->main.pid);
+    pl->stage_test_cpu = 0;
     if (pl->test_process.pid > 0) {
-        pl->stage_cpu += process_cpu_s(pl->test_process.pid);
+        pl->stage_test_cpu = process_cpu_s(pl->test_process.pid);
         pl->stage_wait += run_queue_wait_s(pl, pl->test_process.pid);
     }
 }
 
 static void check_clocks(struct player *pl, bool waiting_for_us) {
-    double wall = now_s(), player_cpu = player_cpu_s(pl);
-    double test_cpu = pl->test_process.pid > 0 && !pl->test_process.gone ? process_cpu_s(pl->test_process.pid) : 0;
-    double limit = pl->loaded ? pl->test_limit : pl->load_limit;
+    double wall = now_s(), player_cpu = player_cpu_s(pl) - pl->stage_cpu;
+    bool testing = pl->test_process.pid > 0 && !pl->test_process.gone;
+    double test_cpu = testing ? process_cpu_s(pl->test_process.pid) - pl->stage_test_cpu : 0;
     const struct limits *l = &pl->program->unit->limits;
-    double spent = player_cpu + test_cpu - pl->stage_cpu;
-    if (spent > limit) {
-        bool test_process = pl->proxied >= 0 && !pl->call_open && test_cpu > player_cpu;
-        pl->cut = test_process ? CUT_TEST_PROCESS : CUT_CPU;
+    double spent = player_cpu + test_cpu;
+    if (player_cpu > (pl->loaded ? pl->test_limit : pl->load_limit)) {
+        pl->cut = CUT_CPU;
         return;
     }
-    if (l->wall_s > 0 && wall - pl->born > l->wall_s) {
+    if (pl->proxied >= 0 && test_cpu > pl->own_limit) {
+        pl->cut = CUT_TEST_LIMIT;
+        return;
+    }
+    if (l->wall_s > 0 && wall - pl->program->started > l->wall_s) {
         pl->cut = CUT_WALL;
+        return;
+    }
+    if (pl->deaf_since > 0 && wall - pl->deaf_since > DEAF_SECONDS) {
+        pl->cut = CUT_PROTOCOL;
         return;
     }
     if (waiting_for_us || wall - pl->stage_wall - spent < pl->idle_limit)
@@ -208,7 +217,7 @@ static void check_clocks(struct player *pl, bool waiting_for_us) {
     if (pl->test_process.pid > 0)
         waited += run_queue_wait_s(pl, pl->test_process.pid);
     if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > pl->idle_limit)
-        pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_PROCESS : CUT_IDLE;
+        pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
 static double tree_cpu_s(const struct player *pl) {
@@ -474,6 +483,7 @@ static void reap(struct player *pl) {
             s->zygote.pid = 0;
         } else if (pid == pl->test_process.pid) {
             pl->test_process.gone = true;
+            pl->test_process.wait_status = status;
         } else if (!pl->main.gone && (pl->main.pid == pid || pl->main.pid == 0)) {
             pl->main.pid = pid;
             pl->main.gone = true;
@@ -523,7 +533,7 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         long ms = (long)((now_s() - pl->born) * 250);
         ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
         timeout.tv_nsec = ms * 1000000L;
-        if (pl->interactive || pl->bulky || pl->outgoing.size > 0)
+        if (pl->deaf_since <= 0 && (pl->interactive || pl->bulky || pl->outgoing.size > 0))
             fds[n++] = (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
         if (pl->out >= 0)
             fds[n++] = (struct pollfd){.fd = pl->out, .events = POLLIN};
@@ -562,16 +572,18 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         /* answers to the test process do not start a new stage: the test as a whole has the limit */
         progress = frames > 0 && pl->proxied < 0;
     } else if (got < 0) {
+        /* It is exiting, which takes another moment, or it has closed its socket and will never answer again. */
         reap(pl);
         if (pl->main.gone)
             return;
+        if (pl->deaf_since <= 0)
+            pl->deaf_since = now_s();
     }
     if (pl->test_sock >= 0) {
         int heard = slurp(pl, pl->test_sock, &pl->test_incoming);
-        if (heard > 0 && parse(pl, &pl->test_incoming, hear_test) < 0)
-            pl->cut = CUT_TEST_PROCESS;
-        if (heard < 0 && !pl->proxy_done && pl->proxied >= 0)
-            pl->cut = CUT_TEST_PROCESS;
+        if ((heard > 0 && parse(pl, &pl->test_incoming, hear_test) < 0) ||
+            (heard < 0 && !pl->proxy_done && pl->proxied >= 0))
+            pl->cut = CUT_TEST_ENDED;
         push(pl->sock, &pl->outgoing);
         push(pl->test_sock, &pl->test_outgoing);
     }

@@ -27,6 +27,7 @@
 
 enum { FOREIGN_KILLS = 3 };
 static const double FIRST_PASS_IDLE_S = 0.25;
+static const double FIRST_PASS_OWN_S = 0.1; /* a test's own code imports and sets up before it calls anything */
 
 void result_set(struct result *r, enum status status, int flags, int number, const void *detail, size_t size) {
     r->status = (uint8_t)status;
@@ -45,7 +46,7 @@ static void result_text(struct result *r, enum status status, int number, const 
 struct assignment {
     uint32_t *tests; /* positions in unit->tests, in order */
     uint32_t count;
-    double test_limit, idle_limit;
+    double test_limit, idle_limit, own_limit;
     bool final; /* the limits are the full ones: running out of them is a verdict */
     unsigned long long oom_before;
 };
@@ -84,17 +85,24 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         result_set(r, BLOCKED_SYSCALL, 0, pl->syscall_number, NULL, 0);
         return BLOCKED_SYSCALL;
     case CUT_PROTOCOL:
-        result_text(r, ERROR, 0, "wrote to the sandbox's own descriptor");
+        result_text(r, ERROR, 0, "wrote to the sandbox's own descriptor, or closed it");
         return ERROR;
-    case CUT_TEST_PROCESS:
+    case CUT_TEST_LIMIT:
         if (!a->final)
             return UNDECIDED;
         r->flags = RESULT_ORIGIN_TEST;
-        result_text(r, CPU_TIMEOUT, 0, "the test's own code ended without a result or ran out of time");
+        snprintf(text, sizeof text, "the test's own code took more than %g s of CPU time, or waited for nothing",
+                 pl->own_limit);
+        result_text(r, CPU_TIMEOUT, 0, text);
         return CPU_TIMEOUT;
+    case CUT_TEST_ENDED:
+        if (WIFSIGNALED(pl->test_process.wait_status) && WTERMSIG(pl->test_process.wait_status) == SIGKILL &&
+            pl->program->foreign_kills-- > 0)
+            return UNDECIDED;
+        r->flags = RESULT_ORIGIN_TEST;
+        result_text(r, ERROR, 0, "the test's own code ended its process without a result");
+        return ERROR;
     case NOT_CUT:
-    case CUT_OUTPUT:
-    case CUT_DONE:
         break;
     }
     int ws = pl->main.wait_status;
@@ -223,7 +231,8 @@ static bool run_proxied(struct player *pl, uint32_t position) {
     pl->call_open = false;
     pl->stage_wall = now_s();
     double before = process_cpu_s(pl->main.pid);
-    pl->stage_cpu = before + process_cpu_s(pl->test_process.pid);
+    pl->stage_cpu = before;
+    pl->stage_test_cpu = process_cpu_s(pl->test_process.pid);
     if (bytes_add_frame(&pl->test_outgoing, 'G', 0, t->number, NULL, 0) < 0)
         return false;
     player_pump(pl, UNTIL_PROXY);
@@ -245,6 +254,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
     pl.load_limit = unit->limits.load_cpu_s;
     pl.test_limit = a->test_limit;
     pl.idle_limit = a->idle_limit;
+    pl.own_limit = a->own_limit;
     struct progress progress = {0, true, false};
     a->oom_before = cgroup_oom_kills(s->cfg);
     struct result *load = &p->results[unit->test_count];
@@ -262,6 +272,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
     }
     pl.quit_sent = all;
     uint32_t settled = 0;
+    bool stopped = false; /* by us, between two tests: fail_fast */
     player_pump(&pl, all ? UNTIL_GONE : UNTIL_ANSWERED);
     while (!all && !pl.main.gone && pl.cut == NOT_CUT && !pl.infrastructure && pl.loaded) {
         settled = end;
@@ -271,9 +282,8 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
             if (!run_proxied(&pl, a->tests[settled]))
                 break;
             settled = end = settled + 1;
-            if (unit->limits.fail_fast && p->results[a->tests[settled - 1]].status != PASSED)
-                break;
-            if (pl.main.gone)
+            stopped = unit->limits.fail_fast && p->results[a->tests[settled - 1]].status != PASSED;
+            if (stopped || pl.main.gone)
                 break;
         } else {
             uint32_t from = end;
@@ -283,8 +293,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
             player_pump(&pl, UNTIL_ANSWERED);
         }
     }
-    bool whole = settled == a->count;
-    if (!whole && pl.proxied < 0) {
+    if (settled < a->count && pl.proxied < 0 && !stopped) {
         /* count what the batch brought: answered requests are settled, in order */
         settled = 0;
         while (settled < a->count) {
@@ -306,7 +315,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
         }
     }
     bool infrastructure = pl.infrastructure;
-    if (!infrastructure && settled < a->count) {
+    if (!infrastructure && !stopped && settled < a->count) {
         uint32_t at = a->tests[settled];
         struct result *r = &p->results[at];
         if (pl.load_failed) {
@@ -315,7 +324,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
             /* it ended while loading: the same would happen to every test */
             enum status st = status_of_end(&pl, a, load);
             progress.load_failed = st != UNDECIDED;
-        } else if (!(unit->limits.fail_fast && settled > 0 && pl.cut == NOT_CUT && !pl.main.gone)) {
+        } else {
             (void)status_of_end(&pl, a, r);
         }
     }
@@ -450,14 +459,21 @@ static bool failed_already(const struct program *p) {
     return false;
 }
 
+static bool out_of_wall(const struct program *p) {
+    return p->unit->limits.wall_s > 0 && now_s() - p->started > p->unit->limits.wall_s;
+}
+
 static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, uint32_t count, bool final) {
     const struct limits *l = &p->unit->limits;
     double quantum = l->quantum_s < l->cpu_s ? l->quantum_s : l->cpu_s;
     double idle = FIRST_PASS_IDLE_S < l->idle_s ? FIRST_PASS_IDLE_S : l->idle_s;
-    struct assignment a = {.test_limit = final ? l->cpu_s : quantum, .idle_limit = final ? l->idle_s : idle, .final = final};
+    struct assignment a = {.test_limit = final ? l->cpu_s : quantum,
+                           .idle_limit = final ? l->idle_s : idle,
+                           .own_limit = final ? l->judge_cpu_s : FIRST_PASS_OWN_S,
+                           .final = final};
     uint32_t at = 0;
     while (at < count && p->trouble == NULL) {
-        if (l->fail_fast && failed_already(p))
+        if ((l->fail_fast && failed_already(p)) || out_of_wall(p))
             return;
         a.tests = list + at;
         if (p->unit->tests[list[at]].kind == KIND_STDIO) {
@@ -481,12 +497,13 @@ static void second_pass(struct supervisor *s, struct program *p, uint32_t *list)
     double at_start = p->cpu_s;
     uint32_t count = undecided(p, list);
     for (uint32_t i = 0; i < count && p->trouble == NULL; i++) {
-        if (l->fail_fast && failed_already(p))
+        if ((l->fail_fast && failed_already(p)) || out_of_wall(p))
             return;
         double left = l->program_cpu_s - (p->cpu_s - at_start);
         if (left <= 0)
             return;
-        struct assignment a = {.tests = &list[i], .count = 1, .idle_limit = l->idle_s, .final = true};
+        struct assignment a = {.tests = &list[i], .count = 1, .idle_limit = l->idle_s, .own_limit = l->judge_cpu_s,
+                               .final = true};
         a.test_limit = l->cpu_s < left ? l->cpu_s : left;
         for (int attempt = 0; attempt <= FOREIGN_KILLS; attempt++) {
             if (p->unit->tests[list[i]].kind == KIND_STDIO)
@@ -511,7 +528,7 @@ static bool program_init(struct program *p) {
 
 void program_run(struct supervisor *s, struct program *p) {
     const struct unit *unit = p->unit;
-    double start = now_s();
+    p->started = now_s();
     uint32_t *list = malloc((unit->test_count + 1) * sizeof *list);
     if (list == NULL || !program_init(p)) {
         free(list);
@@ -535,14 +552,14 @@ void program_run(struct supervisor *s, struct program *p) {
         if (r->status == UNDECIDED)
             result_text(r, NOT_RUN, 0, unit->limits.fail_fast && failed_already(p)
                                            ? "not run: an earlier test failed"
-                                           : "not run: the program's CPU budget was spent");
+                                           : "not run: the program's budget was spent");
         else if (r->cpu_s >= 0.8 * unit->limits.cpu_s && r->status != NOT_RUN)
             r->flags |= RESULT_NEAR_LIMIT;
         if (r->status == PASSED)
             r->detail.size = 0, r->flags &= (uint8_t)~RESULT_VALUE;
     }
     free(list);
-    p->wall_s = now_s() - start;
+    p->wall_s = now_s() - p->started;
 }
 
 /* Put the files of a `run` into the scratch. Names are relative, without `..`, and parents are made as needed. */
@@ -585,7 +602,7 @@ static bool place_files(struct supervisor *s, const struct unit *unit, const cha
 
 void script_run(struct supervisor *s, struct program *p) {
     const struct limits *l = &p->unit->limits;
-    double start = now_s();
+    p->started = now_s();
     if (!program_init(p)) {
         p->trouble = "out of memory";
         return;
@@ -596,7 +613,7 @@ void script_run(struct supervisor *s, struct program *p) {
     struct assignment a = {.tests = &position, .count = 1, .test_limit = l->cpu_s, .idle_limit = l->idle_s, .final = true};
     for (int attempt = 0; attempt <= FOREIGN_KILLS && p->results[0].status == UNDECIDED && p->trouble == NULL; attempt++)
         (void)run_script(s, p, p->unit->input, p->unit->problem, &a, &p->results[0]);
-    p->wall_s = now_s() - start;
+    p->wall_s = now_s() - p->started;
 }
 
 void program_free(struct program *p) {

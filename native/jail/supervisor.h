@@ -96,7 +96,7 @@ struct program {
     uint32_t index;
     struct span source;
     struct result *results;
-    double cpu_s, wall_s;
+    double cpu_s, wall_s, started;
     uint64_t peak;
     uint32_t players;
     struct bytes out, err;
@@ -144,7 +144,11 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *w
 
 /* ---- player.c ---- */
 
-enum cut { NOT_CUT, CUT_CPU, CUT_IDLE, CUT_WALL, CUT_OUTPUT, CUT_SYSCALL, CUT_PROTOCOL, CUT_DONE, CUT_TEST_PROCESS };
+enum cut {
+    NOT_CUT, CUT_CPU, CUT_IDLE, CUT_WALL, CUT_SYSCALL, CUT_PROTOCOL,
+    CUT_TEST_LIMIT, /* the test's own code ran out of time */
+    CUT_TEST_ENDED, /* the test process is gone without a result */
+};
 
 struct child {
     pid_t pid; /* 0: started but not known yet, -1: none */
@@ -175,7 +179,9 @@ struct player {
     enum cut cut;
     int syscall_number;
     double load_limit, test_limit, idle_limit;
-    double stage_cpu, stage_wall, stage_wait, born;
+    double own_limit; /* CPU seconds for the test's own code, in its test process */
+    double stage_cpu, stage_test_cpu, stage_wall, stage_wait, born;
+    double deaf_since; /* when its socket ended while it lived on; 0: it has not */
 };
 
 double now_s(void);
