@@ -26,6 +26,7 @@ import sys
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWUSER = 0x10000000
 SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -132,6 +133,8 @@ def main() -> None:
     native = load(job["native"])
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if job["apart"]:
+        if os.geteuid() != 0 and libc.unshare(CLONE_NEWUSER) != 0:
+            raise OSError(ctypes.get_errno(), "a user namespace, in which to clone players")
         print(json.dumps([apart(native, job, call) for call in job["calls"]]))
     else:
         print(json.dumps(together(native, job)))
