@@ -1,0 +1,233 @@
+"""The library with real jails: every kind of test, whole scripts, other processes, deaths, other interpreters."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from acesandbox import (
+    Asserts,
+    CheckScript,
+    Functional,
+    IsolationUnavailable,
+    Limits,
+    Sandbox,
+    SandboxError,
+    Status,
+    Stdio,
+    UnitTests,
+)
+from tests.conftest import unavailable
+
+ADD = "def add(a, b):\n    return a + b\n"
+SUB = "def add(a, b):\n    return a - b\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    made = Sandbox(workers=2)
+    try:
+        made.open()
+    except IsolationUnavailable as error:
+        unavailable(str(error))
+    with made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        Asserts(["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"], entry_point="add"),
+        CheckScript(
+            "def check(candidate):\n    for n in range(5):\n        assert candidate(n, 1) == n + 1\n", "add"
+        ),
+        CheckScript("for n in range(5):\n    assert add(n, 1) == n + 1\n", "add"),
+        UnitTests(
+            "import unittest\n"
+            "class T(unittest.TestCase):\n"
+            "    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n",
+            entry_point="add",
+        ),
+        Functional([((1, 2), 3), ((0.5, 0.25), 0.75)], "add"),
+    ],
+    ids=lambda tests: tests.kind,
+)
+def test_every_kind_passes_the_right_and_fails_the_wrong(sandbox: Sandbox, tests: object) -> None:
+    right = sandbox.judge(ADD, tests)  # type: ignore[arg-type]
+    assert right.passed, right.tests
+    assert right.sealed, right.tests
+    wrong = sandbox.judge(SUB, tests)  # type: ignore[arg-type]
+    assert not wrong.passed
+    assert wrong.sealed
+
+
+def test_stdio_uses_real_descriptors(sandbox: Sandbox) -> None:
+    tests = Stdio([("1 2\n", "3\n"), ("10 -4\n", "6\n")])
+    programs = [
+        "print(sum(map(int, input().split())))",
+        "import sys\nfor line in sys.stdin: print(sum(map(int, line.split())))",
+        "import os\nos.write(1, b'%d' % sum(map(int, os.read(0, 100).split())))",
+        "print(sum(map(int, open(0).read().split())), flush=True)\nquit()",
+    ]
+    for verdict in sandbox.judge_many((program, tests) for program in programs):
+        assert verdict.passed, verdict.tests
+        assert verdict.sealed
+    assert sandbox.judge("print(3)", tests).pass_rate == 0.5
+    assert not sandbox.judge("print(sum(map(int, input().split())), 'and more')", tests).passed
+
+
+def test_float_tolerance_is_off_unless_asked_for(sandbox: Sandbox) -> None:
+    program = "print(0.1 + 0.2)"
+    assert not sandbox.judge(program, Stdio([("", "0.3")])).passed
+    assert sandbox.judge(program, Stdio([("", "0.3")], float_tolerance=1e-9)).passed
+
+
+def test_run_gives_output_files_arguments_and_exit_code(sandbox: Sandbox) -> None:
+    script = """
+        import sys
+        print(__name__, sys.argv[1:], sys.stdin.read(), open("d/data.txt").read())
+        print("oops", file=sys.stderr)
+        sys.exit(3)
+    """
+    result = sandbox.run(textwrap.dedent(script), "input", {"d/data.txt": "data"}, ["-x"])
+    assert result.stdout == "__main__ ['-x'] input data\n"
+    assert result.stderr == "oops\n"
+    assert result.exit_code == 3
+    assert result.status is not Status.PASSED
+    assert sandbox.run("print(1)").status is Status.PASSED
+
+
+def test_limits_of_a_job_are_its_own(sandbox: Sandbox) -> None:
+    hang = "def add(a, b):\n    while True: pass\n"
+    tests = Asserts(["assert add(1, 2) == 3"])
+    verdict = sandbox.judge(hang, tests, limits=Limits(cpu_s=0.2, program_cpu_s=0.4))
+    assert verdict.status is Status.CPU_TIMEOUT
+    assert verdict.cpu_s < 1.0
+
+
+def test_fail_fast_spends_nothing_on_what_comes_after_a_failure(sandbox: Sandbox) -> None:
+    del sandbox
+    program = "def add(a, b):\n    while a: pass\n    return a - b\n"
+    with Sandbox(workers=1, fail_fast=True) as other:
+        verdict = other.judge(program, Asserts(["assert add(0, 1) == 1", *["assert add(1, 1) == 2"] * 9]))
+    assert verdict.status is Status.FAILED
+    assert verdict.tests[-1].status is Status.NOT_RUN
+    assert verdict.cpu_s < 0.5
+
+
+def _judge_here(sandbox: Sandbox) -> tuple[bool, int]:
+    return sandbox.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed, os.getpid()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_works_in_the_processes_of_a_pool(method: str) -> None:
+    """As `datasets.map(num_proc=2)` uses it: pickled into processes that were forked from one with a sandbox in use."""
+    with Sandbox(workers=1) as made:
+        assert _judge_here(made)[0]
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            outcomes = pool.map(_judge_here, [made] * 4)
+        assert all(passed for passed, _ in outcomes)
+        assert os.getpid() not in {pid for _, pid in outcomes}
+        assert _judge_here(made)[0]
+
+
+_HOST = """
+import sys, time
+from acesandbox import Asserts, Sandbox
+sandbox = Sandbox(workers=2)
+futures = [sandbox.submit("def f(x):\\n while True: pass", Asserts(["assert f(1)"])) for _ in range(4)]
+print("up", sandbox.describe()["tier"], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_one_second_after_the_host_dies(sandbox: Sandbox, number: int) -> None:
+    del sandbox  # a machine without isolation skips
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    host = subprocess.Popen(
+        [sys.executable, "-c", _HOST], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert host.stdout is not None
+    assert host.stdout.readline().startswith(b"up")
+    time.sleep(0.3)
+    family = psutil.Process(host.pid).children(recursive=True)
+    assert len(family) >= 4
+    host.send_signal(number)
+    host.wait(10)
+    host.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=1)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_workers_killed_at_work_are_replaced_and_every_verdict_is_right() -> None:
+    stop = threading.Event()
+
+    def murder() -> None:
+        while not stop.wait(0.15):
+            family = psutil.Process().children(recursive=True)
+            if family:
+                try:
+                    family[int(time.monotonic() * 1000) % len(family)].kill()
+                except psutil.NoSuchProcess:
+                    pass
+
+    jobs = [
+        (ADD if n % 2 else SUB + f"# {n}", Asserts([f"assert add({n}, 1) == {n + 1}"])) for n in range(300)
+    ]
+    with Sandbox(workers=2) as made:
+        killer = threading.Thread(target=murder)
+        killer.start()
+        try:
+            outcomes = list(made.judge_many(jobs, return_errors=True))
+        finally:
+            stop.set()
+            killer.join()
+        assert made.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
+    wrong = [
+        n
+        for n, outcome in enumerate(outcomes)
+        if not isinstance(outcome, SandboxError)
+        and outcome.status is not (Status.PASSED if n % 2 else Status.FAILED)
+    ]
+    # A player killed from outside is, to its supervisor, a program that was killed.
+    assert all(outcomes[n].status is Status.KILLED for n in wrong), [outcomes[n] for n in wrong]
+    assert sum(isinstance(outcome, SandboxError) for outcome in outcomes) <= 15
+
+
+def test_interpreter_of_ones_own_brings_its_packages(sandbox: Sandbox, tmp_path: Path) -> None:
+    program = "import lonely\ndef f():\n    return lonely.VALUE\n"
+    tests = Asserts(["assert f() == 42"])
+    assert sandbox.judge(program, tests).status is Status.MISSING_MODULE
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    (packages,) = (tmp_path / "env" / "lib").glob("python3*/site-packages")
+    (packages / "lonely.py").write_text("VALUE = 42\n")
+    with Sandbox(workers=1, python=tmp_path / "env" / "bin" / "python", preload=["lonely"]) as other:
+        assert other.judge(program, tests).passed
+
+
+def test_missing_preload_is_our_fault_and_says_so(sandbox: Sandbox) -> None:
+    del sandbox
+    with pytest.raises(SandboxError, match="did not become ready"):
+        Sandbox(workers=1, preload=["no_such_module"]).open()
+
+
+@pytest.mark.workloads
+def test_real_problems_in_one_stream(sandbox: Sandbox, workload: object) -> None:
+    from tests.workloads import tests_of
+
+    rows = workload("mbpp_canonical", limit=60)  # type: ignore[operator]
+    verdicts = list(sandbox.judge_many((row["program"], tests_of(row)) for row in rows))
+    assert sum(verdict.passed for verdict in verdicts) >= len(rows) - 1
