@@ -85,7 +85,7 @@ def encode_in_python(value: Any, max_bytes: int = MAX_BYTES) -> Tuple[bytes, boo
         return number
 
     while stack:
-        items, number = stack[-1]
+        items, walked = stack[-1]
         for item in items:
             if len(out) > max_bytes:
                 break
@@ -159,7 +159,7 @@ def encode_in_python(value: Any, max_bytes: int = MAX_BYTES) -> Tuple[bytes, boo
             break
         else:
             stack.pop()
-            unfinished.discard(number)
+            unfinished.discard(walked)
         if len(out) > max_bytes:
             raise CodecError(f"the value takes more than {max_bytes} bytes")
     return bytes(out), strict
