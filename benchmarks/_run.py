@@ -236,11 +236,25 @@ def publish(question: str, findings: dict[str, Any], text: str, out: str | None)
     where = machine()
     path = Path(out) if out else RESULTS / f"{question}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"question": question, "machine": where, **findings}, indent=1) + "\n")
+    stood = ", ".join(f"{name}: {value}" for name, value in where.items() if value is not None)
+    text += f"\n\n{stood}"
+    path.write_text(
+        json.dumps({"question": question, "machine": where, "text": text, **findings}, indent=1) + "\n"
+    )
     print(text)
-    print()
-    print(", ".join(f"{name}: {value}" for name, value in where.items() if value is not None))
     talk(f"written: {path}")
+
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def put_into_page(page: Path, text: str) -> None:
+    """Replace what stands between a page's two markers."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no {BEGIN} ... {END}")
+    page.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -1,9 +1,16 @@
-"""Compares every row of every file and prints the tables of docs/fidelity.md: `python -m tests.fidelity [FILE ...]`."""
+"""Compares every row of every file and prints the tables of docs/fidelity.md: `python -m tests.fidelity [FILE ...]`.
+
+With --write they are put into that page as well, between its two markers.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+from pathlib import Path
 
+from benchmarks._run import put_into_page
 from tests import workloads
 from tests.fidelity.agreement import Agreement, compare, labelled
 from tests.fidelity.test_agreement import FILES
@@ -67,4 +74,9 @@ def classes(found: list[Agreement]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        main([word for word in sys.argv[1:] if word != "--write"])
+    print(text.getvalue())
+    if "--write" in sys.argv[1:]:
+        put_into_page(Path(__file__).parents[2] / "docs" / "fidelity.md", text.getvalue())

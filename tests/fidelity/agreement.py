@@ -83,6 +83,10 @@ class Agreement:
 
 UNEXPLAINED = "unexplained"
 
+# Unit tests sleep, start threads and build large things; the plain judge then gives them as
+# much CPU time, and twenty times that by the wall.
+UNIT_TEST_LIMITS = Limits(cpu_s=5.0, program_cpu_s=5.0, judge_cpu_s=5.0, idle_s=20.0)
+
 Rule = Callable[[Difference], bool]
 
 
@@ -93,20 +97,22 @@ def _uses(*patterns: str) -> Rule:
 
 # First match counts. Each says in docs/fidelity.md why the judges may disagree there.
 CLASSES: dict[str, Rule] = {
-    "ran out of a budget that the plain judge does not have": lambda d: (
+    "ran out of a budget": lambda d: (
         d.status
         in ("cpu_timeout", "wall_timeout", "memory_limit", "output_limit", "process_limit", "not_run")
     ),
-    "depends on randomness": _uses(r"\brandom\b", r"\buuid\b", r"\bsecrets\b"),
-    "depends on the time or the place": _uses(
-        r"\btime\.time\(",
-        r"\bdatetime\.(datetime\.)?now\(",
-        r"\btoday\(",
-        r"\bos\.(getcwd|listdir|environ)",
-        r"\bsocket\b",
+    "helper from the prompt instead of the program": lambda d: (
+        d.plain.status == "error" and "NameError" in d.plain.detail and d.status == "passed"
     ),
-    "depends on what an object is, not on what it equals": lambda d: bool(
-        re.search(r"\bis\b|\bid\(", d.text)
+    "depends on randomness": _uses(
+        r"\brandom\.", r"\brandint\b", r"\bshuffle\b", r"\buuid\b", r"\bsecrets\b"
+    ),
+    "identity of an object": lambda d: (
+        d.row["test_kind"] == "asserts" and bool(re.search(r"\bis\b(?! (not )?None)|\bid\(", d.text))
+    ),
+    "asks for the network or other processes": lambda d: (
+        d.row["test_kind"] == "unittest"
+        and bool(re.search(r"\bsocket\b|\bsubprocess\b", d.row["program"] + d.text))
     ),
 }
 
@@ -117,8 +123,8 @@ def classify(difference: Difference) -> str:
 
 def compare(name: str, rows: Sequence[Row], limits: Limits | None = None) -> Agreement:
     """Judge `rows` both ways."""
-    limits = limits or Limits()
-    reference = plain_outcomes(name, rows)
+    limits = limits or (UNIT_TEST_LIMITS if rows[0]["test_kind"] == "unittest" else Limits())
+    reference = plain_outcomes(name, rows, seconds=limits.cpu_s)
     found = Agreement(name)
     jobs = ((row["program"], workloads.tests_of(row)) for row in rows)
     with Sandbox(limits=limits) as sandbox:

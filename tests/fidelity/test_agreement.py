@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fidelity.agreement import Agreement, Row, compare, labelled, plain_outcomes
+from tests.fidelity.agreement import UNIT_TEST_LIMITS, Agreement, Row, compare, labelled, plain_outcomes
 from tests.fidelity.agreement import workloads as real
 
 Workload = Callable[..., list[Row]]
@@ -63,7 +63,7 @@ def test_the_publishers_labels_are_confirmed(step: int, workload: Workload) -> N
 def passing_in_a_plain_interpreter(name: str, rows: list[Row]) -> list[Row]:
     return [
         row
-        for row, outcomes in zip(rows, plain_outcomes(name, rows), strict=True)
+        for row, outcomes in zip(rows, plain_outcomes(name, rows, UNIT_TEST_LIMITS.cpu_s), strict=True)
         if all(outcome.passed for outcome in outcomes)
     ]
 
@@ -90,7 +90,7 @@ def judge_all_pass(name: str, rows: list[Row]) -> None:
 
     rows = passing_in_a_plain_interpreter(name, rows)
     assert rows
-    with Sandbox() as sandbox:
+    with Sandbox(limits=UNIT_TEST_LIMITS) as sandbox:
         verdicts = sandbox.judge_many((row["program"], real.tests_of(row)) for row in rows)
         failing = [(row["task_id"], v.tests) for row, v in zip(rows, verdicts, strict=True) if not v.passed]
     assert failing == []
