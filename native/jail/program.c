@@ -25,7 +25,7 @@
 
 #include "supervisor.h"
 
-enum { FOREIGN_KILLS = 3 };
+enum { FOREIGN_KILLS = 3, QUANTUM_SHRINKS = 4 };
 static const double FIRST_PASS_IDLE_S = 0.25;
 static const double FIRST_PASS_OWN_S = 0.1; /* a test's own code imports and sets up before it calls anything */
 
@@ -488,6 +488,11 @@ static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, 
         struct progress done = run_player(s, p, &a);
         if (done.load_failed || done.ended)
             return;
+        /* A program that hangs once mostly hangs again: each test set aside shortens the next ones' quantum. What is
+         * merely slow loses nothing but a second start, since its full limit is still to come. */
+        bool set_aside = done.settled < a.count && p->results[a.tests[done.settled]].status == UNDECIDED;
+        if (set_aside && !final && a.test_limit > quantum / QUANTUM_SHRINKS)
+            a.test_limit /= 2;
         at += done.settled + 1; /* the one it stopped at has its status, or is left for the second pass */
     }
 }
