@@ -67,7 +67,7 @@ def write_frame(fd: int, kind: int, flags: int, index: int, *parts: bytes) -> No
 def guest() -> types.SimpleNamespace:
     """The guest's modules; where the native part is not built, frames go through this file."""
     try:
-        from acesandbox.guest import _native  # type: ignore[attr-defined]
+        import acesandbox.guest._native
     except ImportError:
         stand_in: Any = types.ModuleType("acesandbox.guest._native")
         stand_in.read_frame, stand_in.write_frame = read_frame, write_frame
@@ -99,7 +99,8 @@ class Result:
 class Child:
     """A forked process that serves frames on its fd 3."""
 
-    def __init__(self, serve: Any) -> None:
+    def __init__(self, serve: Any, said: list[bytes] | None = None) -> None:
+        self._said = said
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -125,6 +126,8 @@ class Child:
         self.fd = ours.fileno()
 
     def send(self, kind: str, index: int, payload: bytes = b"", flags: int = 0) -> None:
+        if self._said is not None:
+            self._said.append(payload)
         try:
             write_frame(self.fd, ord(kind), flags, index, payload)
         except (BrokenPipeError, ConnectionResetError):
@@ -159,16 +162,22 @@ class Pretend:
     def __init__(self, problem: dict[str, Any], seconds: float = 5.0) -> None:
         self.guest = guest()
         self.seconds = seconds
+        self._said: list[bytes] = []
         self.plan = self.guest.plan.make_plan(json.loads(json.dumps(problem)))
         self.plan_bytes = self.plan.to_bytes()
         if any(test.mode == self.guest.plan.PROXY for test in self.plan.tests):
             self.guest.proxy.prepare(self.plan)
 
+    @property
+    def said_to_player(self) -> bytes:
+        """Everything that any player was ever sent."""
+        return b"\n".join(self._said)
+
     def judge(self, program: str) -> list[Result]:
         plan = self.plan
         names = self.guest.plan.MODE_NAMES
         results = [Result("not_run", mode=names[t.mode], oracle=t.oracle, why=t.why) for t in plan.tests]
-        player = Child(self.guest.player.play)
+        player = Child(self.guest.player.play, self._said)
         tester: Child | None = None
         try:
             setup = marshal.dumps(plan.setup, 2)

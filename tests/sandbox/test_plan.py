@@ -13,7 +13,9 @@ GUEST = guest()
 PLAN = GUEST.plan
 
 
-def planned(test: str, entry_point: str | None = "f", prompt: str | None = None, kind: str = "asserts") -> Any:
+def planned(
+    test: str, entry_point: str | None = "f", prompt: str | None = None, kind: str = "asserts"
+) -> Any:
     problem = {"kind": kind, "tests": [test], "entry_point": entry_point, "prompt": prompt}
     return PLAN.make_plan(problem).tests[0]
 
@@ -23,7 +25,9 @@ def mode(test: str, entry_point: str | None = "f", prompt: str | None = None) ->
     return name
 
 
-def verdicts(program: str, *tests: str, entry_point: str | None = "f", prompt: str | None = None) -> list[str]:
+def verdicts(
+    program: str, *tests: str, entry_point: str | None = "f", prompt: str | None = None
+) -> list[str]:
     return [result.status for result in judge(program, "asserts", list(tests), entry_point, prompt)]
 
 
@@ -80,8 +84,16 @@ def test_every_common_form_of_assert_is_planned_and_decided(test: str, right: An
     [
         ("def g(x): return x + 1\ndef f(x): return x * 2", "assert f(g(1)) == 4", "f"),
         ("def f(x): return lambda y: x * y", "assert f(2)(3) == 6", "f"),
-        ("class Solution:\n    def m(self, x, k=0): return x + k", "assert Solution().m(1, k=2) == 3", "Solution"),
-        ("class Solution:\n    @staticmethod\n    def m(x): return x", "assert Solution.m(4) == 4", "Solution"),
+        (
+            "class Solution:\n    def m(self, x, k=0): return x + k",
+            "assert Solution().m(1, k=2) == 3",
+            "Solution",
+        ),
+        (
+            "class Solution:\n    @staticmethod\n    def m(x): return x",
+            "assert Solution.m(4) == 4",
+            "Solution",
+        ),
         ("class Point:\n    def __init__(self, x): self.x = x", "assert Point(3).x == 3", "Point"),
     ],
 )
@@ -95,14 +107,23 @@ def test_no_expected_value_is_in_any_request() -> None:
         item = planned(test)
         assert item.mode == PLAN.PLAN
         assert b"secret" not in item.request
-    for test in ("assert f(1) in ['secret-17']", "assert f(1).startswith('secret-17')", "assert 'secret-17' != f(1), 'secret'"):
+    for test in (
+        "assert f(1) in ['secret-17']",
+        "assert f(1).startswith('secret-17')",
+        "assert 'secret-17' != f(1), 'secret'",
+    ):
         item = planned(test)
         assert item.mode == PLAN.PLAN
         assert b"secret" not in item.request
 
 
 def test_a_request_with_constants_is_data_and_holds_no_code() -> None:
-    assert marshal.loads(planned("assert f(1, [2], k={'a': (3,)}) == 4").request) == (0, "f", (1, [2]), {"k": {"a": (3,)}})
+    assert marshal.loads(planned("assert f(1, [2], k={'a': (3,)}) == 4").request) == (
+        0,
+        "f",
+        (1, [2]),
+        {"k": {"a": (3,)}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,9 +146,9 @@ def test_what_is_conditional_repeated_or_unbounded_is_not_planned(test: str) -> 
 
 
 def test_an_assert_that_cannot_be_split_runs_as_it_was_written() -> None:
-    assert verdicts("def f(x): return x.__sizeof__()", "assert f('a') == 'a'.__sizeof__() and sys.getsizeof(f('b')) > 0") == [
-        "passed"
-    ]
+    assert verdicts(
+        "def f(x): return x.__sizeof__()", "assert f('a') == 'a'.__sizeof__() and sys.getsizeof(f('b')) > 0"
+    ) == ["passed"]
 
 
 @pytest.mark.parametrize("test", ["assert ____ == f(1)", "assert f(____) == 1", "assert ___________, 'text'"])
@@ -141,7 +162,9 @@ def test_a_placeholder_that_may_not_be_reached_does_not_break_a_test() -> None:
 
 
 def test_a_test_that_does_not_parse_spoils_only_itself() -> None:
-    results = judge(ECHO, "asserts", ["assert f(1) ==", "assert f(1) == 1", "assert '\0' == f(1)", "(" * 500], "f")
+    results = judge(
+        ECHO, "asserts", ["assert f(1) ==", "assert f(1) == 1", "assert '\0' == f(1)", "(" * 500], "f"
+    )
     assert [r.status for r in results] == ["syntax_error", "passed", "syntax_error", "syntax_error"]
     assert [r.of_test for r in results] == [True, False, True, True]
 
@@ -154,7 +177,14 @@ def test_nan_is_never_equal_by_its_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("expected", "returned"),
-    [("1", "True"), ("1", "1.0"), ("True", "1"), ("0.0", "-0.0"), ("{1, 2}", "{2, 1}"), ("[[1], [1]]", "[[1]] * 2")],
+    [
+        ("1", "True"),
+        ("1", "1.0"),
+        ("True", "1"),
+        ("0.0", "-0.0"),
+        ("{1, 2}", "{2, 1}"),
+        ("[[1], [1]]", "[[1]] * 2"),
+    ],
 )
 def test_equal_values_with_other_bytes_pass(expected: str, returned: str) -> None:
     assert verdicts(f"def f(x): return {returned}", f"assert f(1) == {expected}") == ["passed"]
@@ -178,8 +208,12 @@ def test_a_callers_mutation_of_a_default_argument_lasts_from_test_to_test() -> N
 
 
 def test_a_method_of_a_built_in_type_is_never_asked_of_the_programs_object() -> None:
-    liar = "class Liar(str):\n    def startswith(self, *a): return True\n    def __eq__(self, o): return True\n"
-    assert verdicts(liar + "def f(x): return Liar('zzz')", "assert f(1).startswith('abc')", "assert f(1) == 'a'") == [
+    liar = (
+        "class Liar(str):\n    def startswith(self, *a): return True\n    def __eq__(self, o): return True\n"
+    )
+    assert verdicts(
+        liar + "def f(x): return Liar('zzz')", "assert f(1).startswith('abc')", "assert f(1) == 'a'"
+    ) == [
         "failed",
         "failed",
     ]
@@ -202,7 +236,13 @@ def test_an_endless_range_does_not_keep_the_judge_busy() -> None:
 
 
 def test_a_test_with_a_huge_constant_is_planned_quickly() -> None:
-    for expression in ("10 ** 10 ** 8", "[0] * 10 ** 10", "'a' * 10 ** 12", "list(range(10 ** 12))", "1 << 10 ** 10"):
+    for expression in (
+        "10 ** 10 ** 8",
+        "[0] * 10 ** 10",
+        "'a' * 10 ** 12",
+        "list(range(10 ** 12))",
+        "1 << 10 ** 10",
+    ):
         assert mode(f"assert f(1) == {expression}") in ("plan", "proxy")
 
 
@@ -212,8 +252,12 @@ def test_entry_point_is_inferred_from_the_calls() -> None:
 
 
 def test_an_entry_point_that_shadows_a_builtin_is_the_programs() -> None:
-    assert verdicts("def sum(a, b): return a * b", "assert sum(10, 15) == 150", entry_point=None) == ["passed"]
-    assert verdicts("def sum(a, b): return a * b", "assert sum(10, 15) == 150", entry_point="sum") == ["passed"]
+    assert verdicts("def sum(a, b): return a * b", "assert sum(10, 15) == 150", entry_point=None) == [
+        "passed"
+    ]
+    assert verdicts("def sum(a, b): return a * b", "assert sum(10, 15) == 150", entry_point="sum") == [
+        "passed"
+    ]
 
 
 def test_what_more_than_the_entry_point_comes_from_the_program_is_said() -> None:
@@ -244,7 +288,9 @@ def test_helpers_come_from_the_prompt_and_not_from_the_program() -> None:
     assert verdicts(forged, test, entry_point="decode", prompt=PROMPT) == ["failed"]
     cheat = "def encode(s): return s\ndef decode(s): return s\n"
     assert verdicts(cheat, test, entry_point="decode", prompt=PROMPT) == ["failed"]
-    assert verdicts(cheat, test, entry_point="decode") == ["passed"], "without the prompt the program's helper is used"
+    assert verdicts(cheat, test, entry_point="decode") == ["passed"], (
+        "without the prompt the program's helper is used"
+    )
     assert planned(test, "decode", PROMPT).oracle == "entry_point"
     assert planned(test, "decode").oracle == "program"
 
@@ -268,12 +314,19 @@ def test_the_modes_do_not_depend_on_the_program() -> None:
 def test_functional_calls_a_function_or_the_method_of_class_solution() -> None:
     cases = [["(1, 2)", "3"], ["[3, 4]", "8"], ["(", "1"]]
     for program in ("def add(a, b): return a + b", "class Solution:\n    def add(self, a, b): return a + b"):
-        assert [r.status for r in judge(program, "functional", cases, "add")] == ["passed", "failed", "syntax_error"]
+        assert [r.status for r in judge(program, "functional", cases, "add")] == [
+            "passed",
+            "failed",
+            "syntax_error",
+        ]
 
 
 def test_functional_takes_tuples_for_lists() -> None:
     cases = [["(1,)", "[1, [2, 3]]"], ["(1,)", "[1, [2, 4]]"]]
-    assert [r.status for r in judge("def g(x): return 1, (2, 3)", "functional", cases, "g")] == ["passed", "failed"]
+    assert [r.status for r in judge("def g(x): return 1, (2, 3)", "functional", cases, "g")] == [
+        "passed",
+        "failed",
+    ]
 
 
 def test_a_coroutine_is_run_to_its_end_in_the_player() -> None:
@@ -282,4 +335,7 @@ def test_a_coroutine_is_run_to_its_end_in_the_player() -> None:
 
 def test_numbers_too_long_for_str_are_judged() -> None:
     program = "def f(x): return 10 ** 5000 + x"
-    assert verdicts(program, "assert f(1) == 10 ** 5000 + 1", "assert f(1) == 10 ** 5000") == ["passed", "failed"]
+    assert verdicts(program, "assert f(1) == 10 ** 5000 + 1", "assert f(1) == 10 ** 5000") == [
+        "passed",
+        "failed",
+    ]

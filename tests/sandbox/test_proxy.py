@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests import plain_judge
-from tests.sandbox.pretend import Result, judge
+from tests.sandbox.pretend import Pretend, Result, judge
 
 
-def run(program: str, test: str, entry_point: str | None = "f", kind: str = "asserts", **more: object) -> Result:
+def run(
+    program: str, test: str, entry_point: str | None = "f", kind: str = "asserts", **more: object
+) -> Result:
     (result,) = judge(program, kind, [test], entry_point, **more)  # type: ignore[arg-type]
     assert result.mode == "proxy", result
     return result
@@ -30,15 +32,24 @@ def unit(body: str) -> str:
 # ---- what one process would do ----
 
 PASSING = {
-    "an argument changed in place": ("def f(x): x.sort(); x.append(9)", "a = [3, 1]\nf(a)\nassert a == [1, 3, 9]"),
+    "an argument changed in place": (
+        "def f(x): x.sort(); x.append(9)",
+        "a = [3, 1]\nf(a)\nassert a == [1, 3, 9]",
+    ),
     "a nested argument changed in place": (
         "def f(x): x['k'][0].add(5); del x['gone']",
         "d = {'k': [{1}], 'gone': 0}\ninner = d['k'][0]\nf(d)\nassert d == {'k': [{1, 5}]} and inner == {1, 5}",
     ),
     "the result is the argument": ("def f(x): return x", "a = [1]\nassert f(a) is a"),
     "one list passed twice": ("def f(x, y): x.append(1); return len(y)", "a = []\nassert f(a, a) == 1"),
-    "aliases inside a list": ("def f(x): x[0].append(1)", "r = [0]\na = [r, r]\nf(a)\nassert a == [[0, 1], [0, 1]]"),
-    "a list that contains itself": ("def f(x): x.append(x); return len(x)", "a = [1]\nassert f(a) == 2\nassert a[1] is a"),
+    "aliases inside a list": (
+        "def f(x): x[0].append(1)",
+        "r = [0]\na = [r, r]\nf(a)\nassert a == [[0, 1], [0, 1]]",
+    ),
+    "a list that contains itself": (
+        "def f(x): x.append(x); return len(x)",
+        "a = [1]\nassert f(a) == 2\nassert a[1] is a",
+    ),
     "an argument kept by the program": (
         "kept = []\ndef f(x): kept.append(x); return sum(map(len, kept))",
         "a = [1]\nassert f(a) == 1\na.append(2)\nassert f([]) == 2",
@@ -48,33 +59,53 @@ PASSING = {
         "f().append(1)\nassert f() == [1]\nx = f()\nx.append(2)\nassert f() == [1, 2]",
     ),
     "a default argument": ("def f(x, acc=[]): acc.append(x); return acc", "f(1)\nassert f(2) == [1, 2]"),
-    "a dict's order": ("def f(d): d['z'] = d.pop('a')", "d = {'a': 1, 'b': 2}\nf(d)\nassert list(d) == ['b', 'z']"),
+    "a dict's order": (
+        "def f(d): d['z'] = d.pop('a')",
+        "d = {'a': 1, 'b': 2}\nf(d)\nassert list(d) == ['b', 'z']",
+    ),
     "other containers": (
-        "from collections import *\ndef f(q, c, o, d): q.appendleft(0); c['x'] += 2; o.move_to_end('a'); d['n'].append(1)",
-        "from collections import *\nq, c, o, d = deque([1], 3), Counter('x'), OrderedDict(a=1, b=2), defaultdict(list)\n"
+        "from collections import *\n"
+        "def f(q, c, o, d): q.appendleft(0); c['x'] += 2; o.move_to_end('a'); d['n'].append(1)",
+        "from collections import *\n"
+        "q, c, o, d = deque([1], 3), Counter('x'), OrderedDict(a=1, b=2), defaultdict(list)\n"
         "f(q, c, o, d)\nassert q == deque([0, 1]) and q.maxlen == 3 and c == Counter(x=3) and type(c) is Counter\n"
         "assert list(o) == ['b', 'a'] and d == {'n': [1]} and d['new'] == []",
     ),
     "a bytearray": ("def f(b): b += b'x'", "b = bytearray(b'a')\nf(b)\nassert b == b'ax'"),
-    "a lambda of the test": ("def f(g, xs): return [g(x) for x in xs]", "k = 2\nassert f(lambda v: v * k, [1, 2]) == [2, 4]"),
+    "a lambda of the test": (
+        "def f(g, xs): return [g(x) for x in xs]",
+        "k = 2\nassert f(lambda v: v * k, [1, 2]) == [2, 4]",
+    ),
     "a lambda that raises": (
         "def f(g):\n    try: g()\n    except ZeroDivisionError: return 'caught'",
         "assert (lambda: f(lambda: 1 / 0))() == 'caught'",
     ),
-    "a lambda that calls back": ("def f(n, g=None): return g(n) if g else n + 1", "assert (lambda: f(1, lambda v: f(v) * 10))() == 20"),
-    "builtins as arguments": ("def f(g, x): return g(x)", "for g, r in ((len, 2), (str, '[1, 2]'), (sum, 3)):\n    assert f(g, [1, 2]) == r"),
+    "a lambda that calls back": (
+        "def f(n, g=None): return g(n) if g else n + 1",
+        "assert (lambda: f(1, lambda v: f(v) * 10))() == 20",
+    ),
+    "builtins as arguments": (
+        "def f(g, x): return g(x)",
+        "for g, r in ((len, 2), (str, '[1, 2]'), (sum, 3)):\n    assert f(g, [1, 2]) == r",
+    ),
     "a closure": (
         "def f():\n    n = 0\n    def inc():\n        nonlocal n\n        n += 1\n        return n\n    return inc",
         "inc = f()\ninc()\nassert inc() == 2\nassert f()() == 1",
     ),
     "a generator, lazily": (
-        "log = []\ndef f():\n    for i in range(10 ** 9):\n        log.append(i)\n        yield i\ndef seen(): return log",
-        "g = f()\nassert [next(g), next(g)] == [0, 1]\nassert seen() == [0, 1]\nimport types\nassert isinstance(g, types.GeneratorType)",
+        "log = []\ndef f():\n    for i in range(10 ** 9):\n        log.append(i)\n        yield i\n"
+        "def seen(): return log",
+        "g = f()\nassert [next(g), next(g)] == [0, 1]\nassert seen() == [0, 1]\nimport types\n"
+        "assert isinstance(g, types.GeneratorType)",
     ),
-    "an iterator": ("def f(x): return map(str, x)", "r = f([1, 2])\nassert list(r) == ['1', '2']\nassert list(r) == []"),
+    "an iterator": (
+        "def f(x): return map(str, x)",
+        "r = f([1, 2])\nassert list(r) == ['1', '2']\nassert list(r) == []",
+    ),
     "what is printed": (
         "def f(x): print('got', x)",
-        "import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    f(3)\nassert out.getvalue() == 'got 3\\n'",
+        "import io, contextlib\nout = io.StringIO()\nwith contextlib.redirect_stdout(out):\n    f(3)\n"
+        "assert out.getvalue() == 'got 3\\n'",
     ),
     "an exception and its message": (
         "def f(x): raise ValueError('bad', x)",
@@ -82,17 +113,28 @@ PASSING = {
     ),
     "an exception of the program's own": (
         "class Odd(KeyError): pass\ndef f(x): raise Odd('x')",
-        "for kind in (KeyError, LookupError, Odd):\n    try:\n        f(1)\n    except kind:\n        continue\n    assert False",
+        "for kind in (KeyError, LookupError, Odd):\n    try:\n        f(1)\n    except kind:\n        continue\n"
+        "    assert False",
     ),
     "a library's exception": (
         "import json\ndef f(x): return json.loads(x)",
         "import json\ntry:\n    f('{')\nexcept json.JSONDecodeError:\n    pass\nelse:\n    assert False",
     ),
-    "a constant of the program": ("LIMIT = [1, 2]\ndef f(): LIMIT.append(3)", "f()\nassert LIMIT == [1, 2, 3]"),
-    "seeds of random": ("import random\ndef f(): return random.random()", "import random\nrandom.seed(1)\na = f()\nrandom.seed(1)\nassert a == random.random()"),
-    "a coroutine": ("import asyncio\nasync def f(x): return x + 1", "import asyncio\nassert asyncio.run(f(1)) == 2"),
+    "a constant of the program": (
+        "LIMIT = [1, 2]\ndef f(): LIMIT.append(3)",
+        "f()\nassert LIMIT == [1, 2, 3]",
+    ),
+    "seeds of random": (
+        "import random\ndef f(): return random.random()",
+        "import random\nrandom.seed(1)\na = f()\nrandom.seed(1)\nassert a == random.random()",
+    ),
+    "a coroutine": (
+        "import asyncio\nasync def f(x): return x + 1",
+        "import asyncio\nassert asyncio.run(f(1)) == 2",
+    ),
     "a namedtuple": (
-        "from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef f(p): return p._replace(x=p.y) if isinstance(p, tuple) else None",
+        "from collections import namedtuple\nP = namedtuple('P', 'x y')\n"
+        "def f(p): return p._replace(x=p.y) if isinstance(p, tuple) else None",
         "p = f(P(1, 2))\nassert p == (2, 2) and p.x == 2 and p == P(2, 2)",
     ),
     "decimals and dates": (
@@ -100,7 +142,10 @@ PASSING = {
         "import datetime, decimal\na, b = f(datetime.date(2020, 2, 28), decimal.Decimal(1))\n"
         "assert a == datetime.date(2020, 2, 29) and b == decimal.Decimal(1) / 3",
     ),
-    "large numbers": ("def f(x): return x ** 2", "for n in (10 ** 5000, -(2 ** 63), float('inf')):\n    assert f(n) == n ** 2"),
+    "large numbers": (
+        "def f(x): return x ** 2",
+        "for n in (10 ** 5000, -(2 ** 63), float('inf')):\n    assert f(n) == n ** 2",
+    ),
     "lone surrogates": ("def f(x): return x + x", "for s in ('\\ud800', '\\x00'):\n    assert f(s) == s * 2"),
     "a deep recursion": (
         "def f(n): return 0 if n == 0 else 1 + f(n - 1)",
@@ -108,7 +153,8 @@ PASSING = {
     ),
     "an enum": (
         "import enum\nclass Color(enum.Enum):\n    RED = 1\ndef f(x): return Color(x)",
-        "assert (lambda: f(1))() == Color.RED and f(1) is Color.RED\nassert f(1).name == 'RED' and Color['RED'].value == 1",
+        "assert (lambda: f(1))() == Color.RED and f(1) is Color.RED\n"
+        "assert f(1).name == 'RED' and Color['RED'].value == 1",
     ),
 }
 
@@ -150,13 +196,16 @@ class Stack:
 """
 
 INSTANCES = {
-    "methods and attributes": "s = Stack()\ns.push(1)\nself.assertEqual(s.items, [1])\ns.items = [5, 6]\nself.assertEqual(s.pop(), 6)",
+    "methods and attributes": "s = Stack()\ns.push(1)\nself.assertEqual(s.items, [1])\ns.items = [5, 6]\n"
+    "self.assertEqual(s.pop(), 6)",
     "an attribute changed in place": "s = Stack()\ns.items.append(3)\nself.assertEqual(s.pop(), 3)",
     "an attribute that follows": "s = Stack()\nitems = s.items\ns.push(4)\nself.assertEqual(items, [4])",
     "class attributes": "before = Stack.made\nStack()\nself.assertEqual(Stack.made, before + 1)",
     "static and class methods": "self.assertEqual(Stack.double(4), 8)\nself.assertEqual(Stack.of(1, 2).items, [1, 2])",
-    "isinstance": "self.assertIsInstance(Stack(), Stack)\nself.assertNotIsInstance(3, Stack)\nself.assertIsInstance(Stack.of(), Stack)",
-    "length, items, iteration": "s = Stack([1, 2])\nself.assertEqual(len(s), 2)\nself.assertEqual(list(s), [1, 2])\ns[0] = 7\nself.assertEqual(s[0], 7)",
+    "isinstance": "self.assertIsInstance(Stack(), Stack)\nself.assertNotIsInstance(3, Stack)\n"
+    "self.assertIsInstance(Stack.of(), Stack)",
+    "length, items, iteration": "s = Stack([1, 2])\nself.assertEqual(len(s), 2)\n"
+    "self.assertEqual(list(s), [1, 2])\ns[0] = 7\nself.assertEqual(s[0], 7)",
     "membership by walking": "s = Stack([1, 2])\nself.assertIn(2, s)\nself.assertNotIn(3, s)",
     "conversion to str": "self.assertEqual(str(Stack([1])), 'Stack[1]')\nself.assertEqual(f'{Stack([2])}', 'Stack[2]')",
     "a method that returns self": "s = Stack()\nself.assertIs(s.push(1), s)",
@@ -186,7 +235,10 @@ def test_modules_that_only_the_test_imports_are_there_for_the_program() -> None:
 
 
 def test_a_check_script_is_called_with_the_entry_point_unless_it_does_so_itself() -> None:
-    script = "calls = []\ndef check(candidate):\n    calls.append(1)\n    assert candidate(2) == 4\n    assert len(calls) == 1\n"
+    script = (
+        "calls = []\ndef check(candidate):\n    calls.append(1)\n    assert candidate(2) == 4\n"
+        "    assert len(calls) == 1\n"
+    )
     for text in (script, script + "\ncheck(f)\n", script + "\nif True:\n    check(f)\n"):
         assert run("def f(x): return x * 2", text, "f", "check_script").status == "passed"
         assert run("def f(x): return x * 3", text, "f", "check_script").status == "failed"
@@ -279,34 +331,53 @@ def test_an_exception_class_of_ours_or_of_unittest_cannot_be_raised_into_a_test(
 
 
 def test_a_unittest_passes_only_if_something_ran() -> None:
-    assert not run(STACK, "import unittest\nclass TestIt(unittest.TestCase):\n    pass\nStack", "Stack", "unittest").passed
+    assert not run(
+        STACK, "import unittest\nclass TestIt(unittest.TestCase):\n    pass\nStack", "Stack", "unittest"
+    ).passed
     skipping = unit("if not f(1): self.skipTest('nothing to see')\nself.assertEqual(f(1), 5)")
     assert run("def f(x): return 0", skipping, "f", "unittest").status == "failed"
 
 
 def test_a_decorator_that_skips_leaves_the_others_to_decide() -> None:
-    text = unit("self.assertEqual(f(1), 1)") + "    @unittest.skip('later')\n    def test_later(self):\n        assert False\n"
+    text = (
+        unit("self.assertEqual(f(1), 1)")
+        + "    @unittest.skip('later')\n    def test_later(self):\n        assert False\n"
+    )
     assert run("def f(x): return x", text, "f", "unittest").status == "passed"
     assert run("def f(x): return 0", text, "f", "unittest").status == "failed"
 
 
-def test_the_player_sees_no_text_and_no_expected_value_of_a_test() -> None:
-    program = (
-        "import gc, sys\n"
-        "def f(x):\n"
-        "    frame, found = sys._getframe(), []\n"
-        "    while frame:\n"
-        "        found.append(repr(frame.f_locals) + repr(frame.f_globals.keys()))\n"
-        "        frame = frame.f_back\n"
-        "    found += [o for o in gc.get_objects() if isinstance(o, str)] + [repr(o) for o in gc.get_objects() if isinstance(o, (list, tuple))]\n"
-        "    return any('sea' + 'led-away' in t for t in found)\n"
+def test_no_text_and_no_expected_value_of_a_test_is_said_to_the_player() -> None:
+    tests = [
+        "assert f('input-1') == 'expected-2', 'message-3'",
+        "assert f('input-1').startswith('expected-2') or f('input-1') in ['expected-2']",
+        "variable_4 = 'expected-2'\nfor i in range(2):  # comment-5\n    assert f('input-1') != variable_4 + str(i)",
+        "def helper_6(x):\n    return x == 'expected-2'\nassert not helper_6(f('input-1'))",
+        unit("self.assertNotEqual(f('input-1'), 'expected-2', 'message-3')"),
+    ]
+    pretend = Pretend(
+        {"kind": "asserts", "tests": tests, "entry_point": "f", "prompt": "def f(x):\n    'prompt-7'"}
     )
-    # the pretended player is forked from this process, which knows the test: so only the conversation is searched
-    assert run(program, "for x in (1,):\n    assert f(x) != 'sealed' + '-away'").status == "passed"
+    pretend.judge("def f(x): return x")
+    said = pretend.said_to_player
+    assert b"input-1" in said, "the search works"
+    for secret in (
+        b"expected-2",
+        b"message-3",
+        b"variable_4",
+        b"comment-5",
+        b"helper_6",
+        b"prompt-7",
+        b"assert",
+    ):
+        assert secret not in said
 
 
 def test_the_prompts_helper_is_not_the_programs() -> None:
-    prompt = "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\ndef find_zero(xs):\n    '''Zero.'''\n"
+    prompt = (
+        "def poly(xs, x):\n    return sum(c * x ** i for i, c in enumerate(xs))\n\ndef find_zero(xs):\n"
+        "    '''Zero.'''\n"
+    )
     test = "import math\nfor xs in ([1, 2], [-6, 11, -6, 1]):\n    assert math.fabs(poly(xs, find_zero(xs))) < 1e-4"
     forged = "def poly(xs, x): return 0\ndef find_zero(xs): return 0\n"
     assert run(forged, test, "find_zero", prompt=prompt).status == "failed"
@@ -359,4 +430,9 @@ def test_a_name_error_inside_the_program_is_the_programs_fault() -> None:
 
 
 def test_a_test_that_catches_its_own_exit_is_still_judged() -> None:
-    assert run("def f(x): return x", "try:\n    raise SystemExit\nexcept SystemExit:\n    assert f(1) == 1").status == "passed"
+    assert (
+        run(
+            "def f(x): return x", "try:\n    raise SystemExit\nexcept SystemExit:\n    assert f(1) == 1"
+        ).status
+        == "passed"
+    )

@@ -21,7 +21,9 @@ def test_lines_forgive_white_space_at_ends(output: bytes) -> None:
     assert same(output, "1\n2\n")
 
 
-@pytest.mark.parametrize("output", [b"1\n", b"1\n2\n3\n", b"1 2", b"\n1\n2", b" 1\n2", b"1\n\n2", b"", b"2\n1"])
+@pytest.mark.parametrize(
+    "output", [b"1\n", b"1\n2\n3\n", b"1 2", b"\n1\n2", b" 1\n2", b"1\n\n2", b"", b"2\n1"]
+)
 def test_lines_forgive_nothing_else(output: bytes) -> None:
     assert not same(output, "1\n2\n")
 

@@ -31,7 +31,22 @@ _CALL, _ANSWER = ord("C"), ord("A")
 # player has already allowed for two of them.
 _OWN_DEPTH = 3
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, bytearray, range)
+_PLAIN = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    bytearray,
+    range,
+)
 
 
 def handle_call(payload: bytes, namespace: Dict[str, Any]) -> bytes:
@@ -132,7 +147,7 @@ class _Session:
         uses_random = request[4]
         request[:] = request[2:4]
         if uses_random is not None:
-            sys.modules["random"].setstate(uses_random)  # type: ignore[attr-defined]
+            sys.modules["random"].setstate(uses_random)
         kept = sys.stdout, sys.stderr
         sys.stdout, sys.stderr = self._out, self._err = _Tee(kept[0]), _Tee(kept[1])
         answer: List[Any]
@@ -162,7 +177,10 @@ class _Session:
         except BaseException:
             text = ""
         arguments = getattr(error, "args", ())
-        if not (type(arguments) is tuple and all(type(a) in (str, int, float, bool, type(None)) for a in arguments)):
+        if not (
+            type(arguments) is tuple
+            and all(type(a) in (str, int, float, bool, type(None)) for a in arguments)
+        ):
             arguments = (text,)
         number = self._number_of(type(error)) if type(error).__module__ == self._module() else 0
         line = 0
@@ -211,21 +229,22 @@ class _Session:
 
     def _reference(self, graph: Graph, value: Any) -> Flat:
         kind = type(value)
-        kept = kind is _Kept
-        if kept:
-            value = value.value
-            kind = type(value)
+        if kind is _Kept:
+            return self._object(value.value)
         if kind is _Callback:
             return ("C", value._ace_number)
-        if isinstance(value, type) and not kept and getattr(builtins, value.__name__, None) is value:
+        if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
             return ("P", value.__name__)
         if kind.__module__ in ("pathlib", "uuid") and kind.__name__ in ("PosixPath", "PurePosixPath", "UUID"):
             return ("K", kind.__name__, str(value))
-        number = self._number_of(value)
         if _is_generator(value):
-            return ("G", number)
+            return ("G", self._number_of(value))
+        return self._object(value)
+
+    def _object(self, value: Any) -> Flat:
+        number, kind = self._number_of(value), type(value)
         chain = []
-        for ancestor in (value.__mro__ if isinstance(value, type) else kind.__mro__):
+        for ancestor in value.__mro__ if isinstance(value, type) else kind.__mro__:
             if ancestor.__module__ == self._module():
                 chain.append(self._number_of(ancestor))
         form = "class" if isinstance(value, type) else "object"
@@ -303,7 +322,11 @@ class _Session:
             import asyncio
 
             value = asyncio.run(value)
-        if isinstance(function, type) and type(value) not in _PLAIN and not isinstance(value, (tuple, str, int, float)):
+        if (
+            isinstance(function, type)
+            and type(value) not in _PLAIN
+            and not isinstance(value, (tuple, str, int, float))
+        ):
             return _Kept(value)
         return value
 
@@ -369,4 +392,4 @@ def _is_generator(value: Any) -> bool:
 
 
 def _random_state(wanted: Any) -> Any:
-    return None if wanted is None else sys.modules["random"].getstate()  # type: ignore[attr-defined]
+    return None if wanted is None else sys.modules["random"].getstate()

@@ -1,9 +1,9 @@
 """Splitting an assert in two: the calls that the player makes, and the expression that the judge evaluates.
 
-`assert abs(f(2) - 4) < 1e-6` becomes the call `f(2)`, which goes to the player, and `abs($0 - 4) < 1e-6`, which stays.
-The persistent judge evaluates nothing but expressions of a small allowed kind, over decoded values of exact built-in
-types: comparisons, arithmetic, harmless builtins, `math`, methods of built-in types, comprehensions. Whatever is outside
-that kind is `NotPlannable` and runs in a test process instead.
+`assert abs(f(2) - 4) < 1e-6` becomes the call `f(2)`, which goes to the player, and `abs($0 - 4) < 1e-6`, which
+stays. The persistent judge evaluates nothing but expressions of a small allowed kind, over decoded values of exact
+built-in types: comparisons, arithmetic, harmless builtins, `math`, methods of built-in types, comprehensions. Whatever
+is outside that kind is `NotPlannable` and runs in a test process instead.
 
 Two rules keep a program from answering for itself:
 
@@ -40,11 +40,42 @@ VALUE_METHODS = frozenset(
     if not name.startswith("_")
 ) | {"all", "any", "equals", "tolist", "item"}
 
-_ALLOWED_METHODS = frozenset(VALUE_METHODS - {"format", "format_map", "all", "any", "equals", "tolist", "item"})
+_ALLOWED_METHODS = frozenset(
+    VALUE_METHODS - {"format", "format_map", "all", "any", "equals", "tolist", "item"}
+)
 
 _ALLOWED_BUILTINS = (
-    *("abs", "all", "any", "ascii", "bin", "bool", "bytearray", "bytes", "chr", "complex", "dict", "divmod", "enumerate"),
-    *("filter", "float", "frozenset", "hex", "int", "isinstance", "len", "list", "map", "max", "min", "oct", "ord", "pow"),
+    *(
+        "abs",
+        "all",
+        "any",
+        "ascii",
+        "bin",
+        "bool",
+        "bytearray",
+        "bytes",
+        "chr",
+        "complex",
+        "dict",
+        "divmod",
+        "enumerate",
+    ),
+    *(
+        "filter",
+        "float",
+        "frozenset",
+        "hex",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "map",
+        "max",
+        "min",
+        "oct",
+        "ord",
+        "pow",
+    ),
     *("range", "repr", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "type", "zip"),
     *("True", "False", "None", "Ellipsis", "object"),
 )
@@ -68,13 +99,15 @@ def _bounded_iteration(name: str) -> Callable[..., Any]:
 
 
 def _safe_pow(base: Any, exponent: Any, modulus: Any = None) -> Any:
-    if modulus is None and type(base) is int and type(exponent) is int:
-        if base.bit_length() * abs(exponent) > 10_000_000:
-            raise OverflowError("pow() with a result of more than 10 million bits")
+    both = modulus is None and type(base) is int and type(exponent) is int
+    if both and base.bit_length() * abs(exponent) > 10_000_000:
+        raise OverflowError("pow() with a result of more than 10 million bits")
     return pow(base, exponent, modulus)
 
 
-_EVALUATION_BUILTINS: Dict[str, Any] = {n: getattr(builtins, n) for n in _ALLOWED_BUILTINS if hasattr(builtins, n)}
+_EVALUATION_BUILTINS: Dict[str, Any] = {
+    n: getattr(builtins, n) for n in _ALLOWED_BUILTINS if hasattr(builtins, n)
+}
 for _name in ("all", "any", "max", "min", "sorted", "sum"):
     _EVALUATION_BUILTINS[_name] = _bounded_iteration(_name)
 _EVALUATION_BUILTINS["pow"] = _safe_pow
@@ -258,7 +291,16 @@ def _mentions(node: ast.AST, names: Set[str]) -> bool:
 
 _ALLOWED_NODES = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Starred, ast.Subscript, ast.Slice, ast.IfExp),
-    *(ast.Compare, ast.BoolOp, ast.UnaryOp, ast.BinOp, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+    *(
+        ast.Compare,
+        ast.BoolOp,
+        ast.UnaryOp,
+        ast.BinOp,
+        ast.ListComp,
+        ast.SetComp,
+        ast.DictComp,
+        ast.GeneratorExp,
+    ),
     *(ast.comprehension, ast.Lambda, ast.arguments, ast.arg, ast.keyword, ast.JoinedStr, ast.FormattedValue),
     *(ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
@@ -331,7 +373,7 @@ def evaluate(code: CodeType, values: Tuple[Any, ...]) -> Any:
     for number, value in enumerate(values):
         check_iterable(value)
         names[f"${number}"] = value
-    return eval(code, names)  # noqa: S307 - only code that passed `_check_allowed`
+    return eval(code, names)
 
 
 def constant_of(node: ast.expr) -> Tuple[Optional[Any], bool]:

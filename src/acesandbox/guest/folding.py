@@ -55,7 +55,7 @@ def literal(node: ast.AST) -> Any:
         Unfoldable: it is none.
     """
     try:
-        return ast.literal_eval(node)  # type: ignore[arg-type]
+        return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise Unfoldable from error
 
@@ -109,9 +109,10 @@ def _fold_binary(node: ast.BinOp) -> Any:
             raise Unfoldable
     elif isinstance(node.op, ast.Mult):
         for sequence, times in ((left, right), (right, left)):
-            if not isinstance(sequence, _NUMBERS):
-                if type(times) is not int or len(sequence) * times > MAX_ITEMS or _holds_mutable(sequence):
-                    raise Unfoldable
+            if isinstance(sequence, _NUMBERS):
+                continue
+            if type(times) is not int or len(sequence) * times > MAX_ITEMS or _holds_mutable(sequence):
+                raise Unfoldable
     elif isinstance(node.op, ast.Mod) and not isinstance(left, _NUMBERS):
         raise Unfoldable
     operation = _BINARY.get(type(node.op))
@@ -126,9 +127,13 @@ def _fold_call(node: ast.Call) -> Any:
     function: Any = None
     if isinstance(node.func, ast.Name):
         function = _CALLS.get(node.func.id)
-    elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-        if node.func.value.id == "math" and node.func.attr not in ("factorial", "comb", "perm", "prod"):
-            function = getattr(math, node.func.attr)
+    elif (
+        isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "math"
+        and node.func.attr not in ("factorial", "comb", "perm", "prod")
+    ):
+        function = getattr(math, node.func.attr)
     if function is None:
         raise Unfoldable
     arguments = [_fold(item) for item in node.args]

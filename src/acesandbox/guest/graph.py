@@ -40,10 +40,26 @@ _CONTAINERS: Dict[type, str] = {
     Counter: "C",
     defaultdict: "E",
 }
-_FACTORIES: Dict[Any, str] = {None: "", int: "int", list: "list", dict: "dict", set: "set", str: "str", float: "float"}
+# A subclass of a container travels as the container; the nearer kind first.
+_INHERITED: Tuple[Tuple[type, str], ...] = (
+    *((list, "L"), (OrderedDict, "O"), (dict, "D"), (set, "S"), (bytearray, "B"), (deque, "Q")),
+)
+_FACTORIES: Dict[Any, str] = {
+    None: "",
+    int: "int",
+    list: "list",
+    dict: "dict",
+    set: "set",
+    str: "str",
+    float: "float",
+}
 _FACTORY_TYPES: Dict[str, Any] = {name: factory for factory, name in _FACTORIES.items()}
 _FACTORY_TYPES["tuple"] = tuple
 _FACTORIES[tuple] = "tuple"
+
+_PLAIN: Tuple[Tuple[type, Callable[[Any], Any]], ...] = (
+    *((str, str.__str__), (int, int.__int__), (float, float.__float__)),
+)
 
 # Types of the standard library that the codec carries by constructor, by module and name (they are only looked up
 # where the module is loaded, so that nobody imports them for the question).
@@ -147,14 +163,17 @@ class Graph:
     def _flatten_other(self, value: Any, kind: type) -> Flat:
         if _is_enum(kind):
             return self._reference(self, value)
-        for base, plain in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
-            if issubclass(kind, base):
-                if kind.__module__.partition(".")[0] == "numpy":
-                    break
-                return plain(value)  # type: ignore[operator]
+        if kind.__module__.partition(".")[0] != "numpy":
+            for base, plain in _PLAIN:
+                if issubclass(kind, base):
+                    return plain(value)
         if issubclass(kind, tuple):
             fields = getattr(kind, "_fields", None)
-            if type(fields) is tuple and len(fields) == tuple.__len__(value) and all(type(f) is str for f in fields):
+            if (
+                type(fields) is tuple
+                and len(fields) == tuple.__len__(value)
+                and all(type(f) is str for f in fields)
+            ):
                 return ("N", kind.__name__, fields, *[self.flatten(item) for item in tuple.__iter__(value)])
             return ("T", *[self.flatten(item) for item in tuple.__iter__(value)])
         module = kind.__module__
@@ -167,8 +186,8 @@ class Graph:
                 return ("V", bytes(data))
         if module == "array" and kind.__name__ == "array":
             return ("R", self._share(value, "A"))
-        for base, tag in ((list, "L"), (OrderedDict, "O"), (dict, "D"), (set, "S"), (bytearray, "B"), (deque, "Q")):
-            if issubclass(kind, base):
+        for container, tag in _INHERITED:
+            if issubclass(kind, container):
                 return ("R", self._share(value, tag))
         if issubclass(kind, frozenset):
             return ("F", *[self.flatten(item) for item in frozenset.__iter__(value)])
@@ -227,7 +246,7 @@ class Graph:
         for number, tag, content in decoded:
             self._fill(number, tag, content)
         values = tuple([self.unflatten(value) for value in flat])
-        for number, tag, _ in decoded:
+        for number, _, _ in decoded:
             # In this end's own words: a set is iterated in another order here, and that is not a change.
             self._sent[number] = self._own_words(number)
         for number in forgotten:
@@ -321,9 +340,13 @@ class Graph:
         node = None
         shared = set(map(id, containers.values()))
         nodes[0] = []
-        ours = sys.getrefcount(nodes[0])  # `nodes` itself and the asking; the table comes on top for what is in it
+        ours = sys.getrefcount(
+            nodes[0]
+        )  # `nodes` itself and the asking; the table comes on top for what is in it
         del nodes[0]
-        alive = [key for key in nodes if sys.getrefcount(nodes[key]) - ours - (key in shared) > inside.get(key, 0)]
+        alive = [
+            key for key in nodes if sys.getrefcount(nodes[key]) - ours - (key in shared) > inside.get(key, 0)
+        ]
         kept = set(alive)
         while alive:
             for key in children.get(alive.pop(), ()):
@@ -387,7 +410,7 @@ def _is_enum(kind: type) -> bool:
 
 
 def exception_names(error: BaseException) -> Optional[List[str]]:
-    """The importable part of an exception's ancestry, nearest first: `["json.decoder.JSONDecodeError", "ValueError"]`."""
+    """An exception's ancestry, nearest first: `["json.decoder.JSONDecodeError", "ValueError", "Exception", …]`."""
     names = []
     for kind in type(error).__mro__:
         if kind.__module__ == "builtins":

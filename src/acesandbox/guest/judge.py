@@ -1,9 +1,9 @@
 """The judge: holds one problem's tests, plans them, and decides what the player's values mean.
 
-It talks to the supervisor on fd 3 and to nobody else (frames of `docs/protocol.md`): `P` brings a problem and is answered
-with its plan, `D` and `O` bring a value or an output to decide on, `J` asks for a test process, which is a clone of this
-process with the current problem in its memory (`proxy.py`). It never executes a byte of a program: what it knows of one
-are decoded values of exact built-in types.
+It talks to the supervisor on fd 3 and to nobody else (frames of `docs/protocol.md`): `P` brings a problem and is
+answered with its plan, `D` and `O` bring a value or an output to decide on, `J` asks for a test process, which is a
+clone of this process with the current problem in its memory (`proxy.py`). It never executes a byte of a program: what
+it knows of one are decoded values of exact built-in types.
 
 It serves many problems and keeps nothing from one to the next but imported modules. Tests are written by models too, so
 the supervisor watches its CPU time; what a test or a value makes it do beyond that ends this process, and the
@@ -95,7 +95,7 @@ def serve() -> None:
         if frame is None:
             return
         kind, _, index, payload, fds = frame
-        if kind == _DECIDE or kind == _OUTPUT:
+        if kind in (_DECIDE, _OUTPUT):
             if plan is None:
                 raise RuntimeError("a value to decide on, and no problem")
             status, text = decide(plan, index, payload)

@@ -64,7 +64,7 @@ class Uses(ast.NodeVisitor):
     def __init__(self) -> None:
         self.loaded: Dict[str, None] = {}
         self.bound: Set[str] = set()
-        self.called: Counter = Counter()
+        self.called: Counter[str] = Counter()
         self.attribute_bases: Set[str] = set()
         self._scopes: List[Set[str]] = []
 
@@ -205,7 +205,9 @@ class Prompt:
             if isinstance(statement, ast.ClassDef):
                 self.classes.add(statement.name)
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
-                if isinstance(statement, ast.ImportFrom) and (statement.module == "__future__" or statement.level):
+                if isinstance(statement, ast.ImportFrom) and (
+                    statement.module == "__future__" or statement.level
+                ):
                     continue
                 given = {(a.asname or a.name).split(".")[0] for a in statement.names}
             elif isinstance(statement, ast.FunctionDef):
@@ -245,8 +247,8 @@ def infer_entry_point(trees: Iterable[ast.AST]) -> Optional[str]:
     MBPP has `assert sum(10, 15) == 8`: the program shadows a builtin. So when only builtins are called, the outermost
     call that all tests share is the program's.
     """
-    counted: Counter = Counter()
-    outermost: Counter = Counter()
+    counted: Counter[str] = Counter()
+    outermost: Counter[str] = Counter()
     trees = list(trees)
     for tree in trees:
         uses = uses_of(tree)
@@ -265,5 +267,5 @@ def infer_entry_point(trees: Iterable[ast.AST]) -> Optional[str]:
 def _outermost_call(tree: ast.AST) -> Optional[str]:
     for node in ast.walk(tree):  # breadth first
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            return node.func.id
+            return str(node.func.id)
     return None

@@ -100,7 +100,9 @@ class Plan:
         rows = []
         for test in self.tests:
             sealed = test.mode != SHARED
-            rows.append({"mode": MODE_NAMES[test.mode], "sealed": sealed, "why": test.why, "oracle": test.oracle})
+            rows.append(
+                {"mode": MODE_NAMES[test.mode], "sealed": sealed, "why": test.why, "oracle": test.oracle}
+            )
         return json.dumps({"tests": rows})
 
     def to_bytes(self) -> bytes:
@@ -243,8 +245,8 @@ class _Planner:
             if len(body) == 1 and isinstance(body[0], ast.Assert):
                 try:
                     test = self._plan_assert(body[0].test, wanted, outside)
-                except NotPlannable as reason:
-                    why = str(reason)
+                except NotPlannable as refusal:
+                    why = str(refusal)
                     tree = _parse(text)  # splitting has changed it
             else:
                 why = "the test is not a single assert"
@@ -252,7 +254,11 @@ class _Planner:
             why = "the test is a unittest class"
         if test is None:
             reason = shapes.why_shared(tree, wanted, self.kind)
-            test = self._shared(text, reason) if reason else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, needs_prompt)
+            test = (
+                self._shared(text, reason)
+                if reason
+                else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, needs_prompt)
+            )
         test.oracle = oracle
         self.bound |= uses.bound
         return test
@@ -273,11 +279,11 @@ class _Planner:
                 # before the library: `from datetime import datetime` makes that name no module
                 outside.add(name)
                 needs_prompt = True
-            elif name in STANDARD_LIBRARY and name in uses.attribute_bases and not uses.called[name]:
-                outside.add(name)
-            elif name in WELL_KNOWN:
-                outside.add(name)
-            elif name.startswith("__") and name.endswith("__"):
+            elif (
+                (name in STANDARD_LIBRARY and name in uses.attribute_bases and not uses.called[name])
+                or name in WELL_KNOWN
+                or (name.startswith("__") and name.endswith("__"))
+            ):
                 outside.add(name)
             else:
                 wanted.add(name)
@@ -288,7 +294,11 @@ class _Planner:
         parts = split(expression, wanted, outside)
         test = Test(PLAN)
         single = parts.calls[0] if len(parts.calls) == 1 else None
-        request = _constant_call(single) if isinstance(single, ast.Call) and isinstance(single.func, ast.Name) else None
+        request = (
+            _constant_call(single)
+            if isinstance(single, ast.Call) and isinstance(single.func, ast.Name)
+            else None
+        )
         test.request = request if request is not None else marshal.dumps((1, compile_call(parts.calls)), 2)
         if single is not None and _decide_by_value(test, parts.rest):
             return test
@@ -452,7 +462,9 @@ def _surely_evaluated(node: ast.AST, name: str) -> bool:
 
 
 def _is_pure_import(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Import) and all(a.name in ("math", "cmath") and not a.asname for a in statement.names)
+    return isinstance(statement, ast.Import) and all(
+        a.name in ("math", "cmath") and not a.asname for a in statement.names
+    )
 
 
 def _top_imports(tree: ast.Module) -> Tuple[Tuple[str, str], ...]:
@@ -500,7 +512,9 @@ def _plan_functional(problem: Dict[str, Any]) -> Plan:
             test.expected = f"the case is not made of literals: {error}"[:2000].encode("utf-8", "replace")
             tests.append(test)
             continue
-        if not isinstance(arguments, (ast.List, ast.Tuple)) or not isinstance(literal_arguments, (list, tuple)):
+        if not isinstance(arguments, (ast.List, ast.Tuple)) or not isinstance(
+            literal_arguments, (list, tuple)
+        ):
             test = Test(BROKEN, "the arguments are not a list")
             test.status, test.oracle = ERROR, "none"
             test.expected = b"the arguments of the case are not a list"

@@ -9,8 +9,8 @@ What decides a verdict happens here and never there: comparisons, membership, tr
 What came back is of exact built-in types, or a `StandIn`: truthy, equal only to itself, forwarding what a test does to
 an object from outside (call, attributes, items, iteration, length, conversion to str).
 
-A program cannot end a test well by leaving it. SystemExit, KeyboardInterrupt, GeneratorExit and unittest's SkipTest, when
-they come from the player, end the test as not passed even if the test's code catches what is raised here.
+A program cannot end a test well by leaving it. SystemExit, KeyboardInterrupt, GeneratorExit and unittest's SkipTest,
+when they come from the player, end the test as not passed even if the test's code catches what is raised here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-import inspect
 import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
-from . import _native, codec
+from . import _native
 from .expressions import VALUE_METHODS
 from .graph import Flat, Graph, Unsendable
 from .names import STANDARD_LIBRARY, WELL_KNOWN
@@ -41,7 +40,16 @@ _CALL, _ANSWER, _GO, _TOLD = ord("C"), ord("A"), ord("G"), ord("T")
 _NEVER_RAISED = ("StopIteration", "StopAsyncIteration")
 _FATAL = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 # Modules whose exceptions mean something to whoever runs the tests; this package's own first of all.
-_NOT_A_PROGRAMS_MODULE = ("unittest", "pytest", "_pytest", "nose", "importlib", "sys", "os", __name__.partition(".")[0])
+_NOT_A_PROGRAMS_MODULE = (
+    "unittest",
+    "pytest",
+    "_pytest",
+    "nose",
+    "importlib",
+    "sys",
+    "os",
+    __name__.partition(".")[0],
+)
 
 
 class Ended(BaseException):
@@ -180,7 +188,7 @@ class TestProcess:
     def _give(self, name: str, description: Tuple[Any, ...]) -> None:
         form = description[0]
         if form in ("function", "coroutine"):
-            self.names[name] = self.player.function(name, *description[1:], is_coroutine=form == "coroutine")
+            self.names[name] = self.player.function(form == "coroutine", name, *description[1:])
         elif form == "class":
             self.names[name] = self.player.class_stand_in(*description[1:])
             if name[:1].isupper() or (self.plan.prompt is not None and name in self.plan.prompt.classes):
@@ -230,7 +238,9 @@ class TestProcess:
 def _skipped_before_it_began(case: Any) -> bool:
     """By a decorator, which is evaluated without the program."""
     method = getattr(case, getattr(case, "_testMethodName", ""), None)
-    return bool(getattr(type(case), "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False))
+    return bool(
+        getattr(type(case), "__unittest_skip__", False) or getattr(method, "__unittest_skip__", False)
+    )
 
 
 def _described(error: BaseException) -> str:
@@ -295,7 +305,7 @@ class Player:
                 form, content, out, err, random_state = self.graph.unpack(frame[3])
                 _replay(out, err)
                 if random_state is not None:
-                    sys.modules["random"].setstate(random_state)  # type: ignore[attr-defined]
+                    sys.modules["random"].setstate(random_state)
             except Ended:
                 raise
             except MemoryError:
@@ -326,8 +336,10 @@ class Player:
 
     def _raise(self, names: List[str], arguments: Tuple[Any, ...], text: str, number: int, line: int) -> None:
         for name in names:
-            if name in _FATAL or name in ("unittest.case.SkipTest", "BaseException") or "." not in name and (
-                name != "Exception" and not _is_exception_name(name)
+            if (
+                name in _FATAL
+                or name in ("unittest.case.SkipTest", "BaseException")
+                or ("." not in name and (name != "Exception" and not _is_exception_name(name)))
             ):
                 status = EXITED if name == "SystemExit" else ERROR
                 self.end(status, f"{names[0].rpartition('.')[2]}: {text}" if text else names[0])
@@ -336,6 +348,7 @@ class Player:
         kind = self._stand_ins.get(number)
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             kind = _trusted_exception(names)
+        error: Any
         try:
             error = kind(*arguments)
         except Exception:
@@ -368,7 +381,12 @@ class Player:
                     return ("P", module, value.__qualname__)
         if kind.__module__ in ("pathlib", "uuid") and kind.__name__ in ("PosixPath", "PurePosixPath", "UUID"):
             return ("K", kind.__name__, str(value))
-        if kind in (types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.MethodDescriptorType):
+        if kind in (
+            types.FunctionType,
+            types.MethodType,
+            types.BuiltinFunctionType,
+            types.MethodDescriptorType,
+        ):
             return ("C", self._callable_number(value))
         raise Unsendable(f"an object of type {kind.__name__}")
 
@@ -421,7 +439,7 @@ class Player:
     # ---- stand-ins ----
 
     def function(
-        self, name: str, number: int, shown: Optional[str], document: Optional[str], is_coroutine: bool
+        self, is_coroutine: bool, name: str, number: int, shown: Optional[str], document: Optional[str]
     ) -> Callable[..., Any]:
         ask = self.ask
         if is_coroutine:
@@ -501,7 +519,7 @@ _FORWARDED_DUNDERS = frozenset({"__name__", "__doc__", "__dict__", "__qualname__
 class StandIn:
     """An object of the program's: truthy, equal only to itself, and otherwise forwarding."""
 
-    __slots__ = ("_ace_player", "_ace_number", "_ace_type", "_ace_chain", "_ace_own_methods")
+    __slots__ = ("_ace_chain", "_ace_number", "_ace_own_methods", "_ace_player", "_ace_type")
 
     def __init__(self, player: Player, number: int, type_name: str, chain: Tuple[int, ...]) -> None:
         put = object.__setattr__

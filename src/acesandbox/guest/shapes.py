@@ -15,19 +15,42 @@ import ast
 from typing import Dict, List, Optional, Set
 
 _STREAMS = frozenset({"sys.stdout", "sys.stderr"})
-_MOCKS = frozenset({"Mock", "MagicMock", "AsyncMock", "PropertyMock", "NonCallableMock", "mock_open", "create_autospec"})
-_CODE_MODULES = frozenset({"inspect", "dis", "gc", "importlib", "tracemalloc", "trace", "ctypes", "pkgutil", "runpy"})
+_MOCKS = frozenset(
+    {"Mock", "MagicMock", "AsyncMock", "PropertyMock", "NonCallableMock", "mock_open", "create_autospec"}
+)
+_CODE_MODULES = frozenset(
+    {"inspect", "dis", "gc", "importlib", "tracemalloc", "trace", "ctypes", "pkgutil", "runpy"}
+)
 _CODE_ATTRIBUTES = frozenset(
-    {"__code__", "__globals__", "__closure__", "__defaults__", "__annotations__", "__wrapped__", "__signature__"}
+    {
+        "__code__",
+        "__globals__",
+        "__closure__",
+        "__defaults__",
+        "__annotations__",
+        "__wrapped__",
+        "__signature__",
+    }
     | {"f_globals", "f_locals", "__subclasses__", "__mro__", "__bases__", "__file__"}
 )
-_PROCESS_CALLS = frozenset({"chdir", "putenv", "unsetenv", "umask", "setlocale", "getcontext", "setcontext", "tzset"})
+_PROCESS_CALLS = frozenset(
+    {"chdir", "putenv", "unsetenv", "umask", "setlocale", "getcontext", "setcontext", "tzset"}
+)
 _LOG_METHODS = frozenset({"assertLogs", "assertNoLogs", "assertWarns", "assertWarnsRegex", "catch_warnings"})
 # Constructors of objects that stay in the process that made them.
 _STAYING_CALLS = frozenset(
     {"iter", "open", "map", "filter", "zip", "reversed", "enumerate", "StringIO", "BytesIO", "TextIOWrapper"}
     | {"connect", "cursor", "Thread", "Lock", "Event", "socket", "Queue", "Popen", "ZipFile", "TemporaryFile"}
-    | {"getLogger", "Element", "SubElement", "getroot", "ElementTree", "fromstring", "SimpleNamespace", "partial"}
+    | {
+        "getLogger",
+        "Element",
+        "SubElement",
+        "getroot",
+        "ElementTree",
+        "fromstring",
+        "SimpleNamespace",
+        "partial",
+    }
     | {"count", "cycle", "repeat", "chain", "islice", "NamedTemporaryFile", "ConfigParser", "ArgumentParser"}
 )
 
@@ -65,7 +88,11 @@ class _Shape:
                 bases = {_dotted(base).rpartition(".")[2] for base in node.bases}
                 if not any("Test" in base for base in bases):
                     self.helper_classes.add(node.name)
-            elif self.kind == "unittest" and isinstance(node, ast.FunctionDef) and not node.name.startswith("test"):
+            elif (
+                self.kind == "unittest"
+                and isinstance(node, ast.FunctionDef)
+                and not node.name.startswith("test")
+            ):
                 # BigCodeBench has problems about functions, whose programs look into what they are given.
                 self.staying.add(node.name)
         assigned: Dict[str, ast.expr] = {}
@@ -83,7 +110,9 @@ class _Shape:
                 self.staying.add(name)
 
     def _made_by_program(self, value: ast.expr) -> bool:
-        return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in self.wanted
+        return (
+            isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in self.wanted
+        )
 
     def _stays(self, value: ast.AST) -> bool:
         """Is this expression an object that cannot leave the test's process?"""
@@ -126,7 +155,9 @@ class _Shape:
                     return f"derives a class from {base.id}"
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
-                root = _dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(".")[0]
+                root = _dotted(decorator.func if isinstance(decorator, ast.Call) else decorator).partition(
+                    "."
+                )[0]
                 if root in self.wanted:
                     return f"decorates its own function with {root}"
         elif isinstance(node, (ast.Assign, ast.AugAssign, ast.Delete)):
@@ -151,11 +182,23 @@ class _Shape:
             return f"uses {last}"
         if last in _PROCESS_CALLS and len(parts) > 1:
             return f"calls {name}"
-        if isinstance(node.func, ast.Name) and node.func.id in ("exec", "eval", "vars", "dir", "id", "hasattr", "setattr"):
+        if isinstance(node.func, ast.Name) and node.func.id in (
+            "exec",
+            "eval",
+            "vars",
+            "dir",
+            "id",
+            "hasattr",
+            "setattr",
+        ):
             if node.func.id in ("exec", "eval"):
                 return f"calls {node.func.id}"
             first = node.args[0] if node.args else None
-            if node.func.id in ("vars", "dir", "setattr") and isinstance(first, ast.Name) and first.id in self.wanted:
+            if (
+                node.func.id in ("vars", "dir", "setattr")
+                and isinstance(first, ast.Name)
+                and first.id in self.wanted
+            ):
                 return f"calls {node.func.id} on {first.id}"
         if self._calls_program(node):
             for argument in [*node.args, *(k.value for k in node.keywords)]:
@@ -184,11 +227,19 @@ class _Shape:
         for target in targets:
             name = _dotted(target)
             root, _, rest = name.partition(".")
-            if root in ("sys", "os", "time", "random", "builtins", "datetime", "math") and rest and name not in _STREAMS:
+            if (
+                root in ("sys", "os", "time", "random", "builtins", "datetime", "math")
+                and rest
+                and name not in _STREAMS
+            ):
                 return f"changes {name}"
             if root in self.wanted and rest:
                 return f"changes an attribute of {root}"
-            if name.rpartition(".")[0] in self.instances and isinstance(node, ast.Assign) and self._stays(node.value):
+            if (
+                name.rpartition(".")[0] in self.instances
+                and isinstance(node, ast.Assign)
+                and self._stays(node.value)
+            ):
                 return "hands over an object that cannot leave the test's process"
         return None
 
