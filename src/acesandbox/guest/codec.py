@@ -227,7 +227,7 @@ class Limits:
     __slots__ = ("depth", "items", "memory", "work")
 
     def __init__(
-        self, depth: int = MAX_DEPTH, memory: int = 512 << 20, work: int = 1 << 24, items: int = 1 << 24
+        self, depth: int = MAX_DEPTH, memory: int = 256 << 20, work: int = 1 << 24, items: int = 1 << 24
     ) -> None:
         self.depth, self.memory, self.work, self.items = depth, memory, work, items
 
