@@ -21,7 +21,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -188,10 +187,18 @@ def kill_host(forked: bool, wait_s: float) -> int:
     host.wait()
     host.stdout.close()
     time.sleep(1)
-    alive = [part for part in parts if part.is_running() and Path(f"/proc/{part.pid}").exists()]
+    alive = [part for part in parts if _lives(part)]
     for child in forks:
         child.kill()
     return len(alive)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Not gone, and not dead and merely waiting for the machine's init to reap it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
