@@ -37,6 +37,7 @@ print(json.dumps({
 """
 
 OLDEST = (3, 9)
+MAX_LINKED_FILES = 500
 GUEST = "/ace/_ace_guest"
 RELOCATED = "/py"
 
@@ -202,7 +203,8 @@ def view(interpreter: Interpreter, tier: str) -> View:
         tier == "namespaces" and not _inside(folder, "/usr") and _inside(interpreter.executable, folder)
     )
     places = _Places(folder if relocated else "")
-    _system_libraries(places)
+    if not (tier == "seccomp" and os.geteuid() == 0 and _needed_libraries(places, interpreter)):
+        _system_libraries(places)
     _own_libraries(places, interpreter)
     places.show(interpreter.executable)
     hidden = _standard_library(places, interpreter)
@@ -279,6 +281,42 @@ def _system_libraries(places: _Places) -> None:
     for folder in folders:
         places.show(folder)
     places.show("/etc/ld.so.cache")
+
+
+def _needed_libraries(places: _Places, interpreter: Interpreter) -> bool:
+    """Only those shared libraries that the interpreter and its packages are linked with; False if that cannot be told.
+
+    Where a jail is a chroot, everything is copied for each worker, and a whole directory of libraries can be most of a
+    gigabyte. Asking the dynamic loader takes about as long as starting the interpreter a few times; elsewhere a
+    directory is bound in no time.
+    """
+    import glob
+    import shutil
+    import subprocess
+
+    ldd = shutil.which("ldd")
+    files = [interpreter.executable]
+    for folder in (f"{interpreter.stdlib}/lib-dynload", *interpreter.site):
+        files += glob.glob(f"{glob.escape(folder)}/**/*.so*", recursive=True)
+    if ldd is None or len(files) > MAX_LINKED_FILES:
+        return False
+    try:
+        done = subprocess.run(
+            [ldd, *files], capture_output=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    found = {
+        word
+        for word in done.stdout.decode("utf-8", "replace").split()
+        if word.startswith("/") and word[-1] != ":"
+    }
+    if not any("/libc." in path for path in found):
+        return False
+    for path in sorted(found - set(files)):
+        places.show(path)
+    places.show("/etc/ld.so.cache")
+    return True
 
 
 def _has_libc(folder: str) -> bool:

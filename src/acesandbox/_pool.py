@@ -9,8 +9,10 @@ lock guards the queue only, and is held for microseconds.
     Unit      some tasks of one problem, in flight on one worker
 
 Sharing the load. Workers pull: a unit is cut when a worker has room. It has room below two units in flight, so that
-the next is there when one ends; while much is waiting and units are tiny, below eight programs. The size of a unit
-shrinks with the queue, so that the last ones end at about the same time on all workers.
+the next is there when one ends; while much is waiting and units are tiny, below sixteen programs. The size of a unit
+shrinks with the queue, so that the last ones end at about the same time on all workers. While every worker has enough
+to go on with, the I/O thread looks every two milliseconds rather than at every frame, as a network card moderates its
+interrupts: sixteen workers with a program a millisecond each would otherwise wake it sixteen thousand times a second.
 
 When a worker dies, the first program without a verdict is the suspect, since a supervisor judges one after the other;
 everything behind it goes back into the queue as if nothing had happened. A suspect is run again by itself. If that
@@ -27,7 +29,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from ._errors import Closed, IsolationUnavailable, ProtocolError, SandboxError, WorkerDied
@@ -41,11 +43,13 @@ from ._worker import Silence, Worker, parse_ready
 MAX_UNIT_PROGRAMS = 64
 MAX_UNIT_BYTES = 4 << 20
 UNITS_IN_FLIGHT = 2
-PROGRAMS_IN_FLIGHT = 8
+PROGRAMS_IN_FLIGHT = 16
+MODERATION_S = 0.002
 START_ATTEMPTS = 3
 START_STILL_S = 60.0
 QUIET_S = 10.0
 TICK_S = 1.0
+HOLD_S = 0.004
 STOP_S = 2.0
 
 _READY, _FATAL, _INFO, _VERDICT, _DONE = (ord(letter) for letter in "RFIVD")
@@ -161,12 +165,17 @@ class Unit:
 
 
 class Gate(Sink):
-    """Lets one thread wait for tasks, one at a time. The cheapest hand-over between two threads: one bare lock."""
+    """Lets one thread wait for tasks, one at a time. The cheapest hand-over between two threads: one bare lock.
 
-    __slots__ = ("_abandoned", "_lock", "_pool", "_waited_for")
+    A patient waiter, a stream with many tasks under way, is woken a few milliseconds later, for all that is done by
+    then: waking a thread, and the fight for the interpreter's lock, cost more than all else the host does per program.
+    """
 
-    def __init__(self, pool: Pool) -> None:
+    __slots__ = ("_abandoned", "_lock", "_patient", "_pool", "_waited_for")
+
+    def __init__(self, pool: Pool, patient: bool = False) -> None:
         self._pool = pool
+        self._patient = patient
         self._lock = threading.Lock()
         self._lock.acquire()
         self._waited_for: Task | None = None
@@ -189,13 +198,15 @@ class Gate(Sink):
         return not self._abandoned
 
     def deliver(self, task: Task) -> None:
-        if self._waited_for is task:
-            # The waiter may have seen `done` already and wait for another task by now; then this wakes it once for
-            # nothing, and a lock that is still open from such a case is simply left open.
-            try:
-                self._lock.release()
-            except RuntimeError:
-                pass
+        if self._waited_for is task and not (self._patient and self._pool.hold(self)):
+            self.open()
+
+    def open(self) -> None:
+        """Wakes the waiter. It may wait for another task by now, and then looks once for nothing."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # still open from such a case
+            pass
 
 
 class Pool:
@@ -237,9 +248,13 @@ class Pool:
         self._retries: deque[Task] = deque()
         self._trials: deque[Task] = deque()
         self._last_unit = 0
+        self._held: list[Gate] = []
+        self._held_since = 0.0
         self._start_failures = 0
         self._ever_ready = False
         self._next_start = 0.0
+        self._next_look = 0.0
+        self._last_turn = 0.0
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -341,16 +356,40 @@ class Pool:
 
     def _turn(self, longest: float) -> None:
         self._dispatch()
+        early = self._last_turn + MODERATION_S - monotonic()
+        if early > 0 and self._comfortable():
+            sleep(early)
         pause = longest
         if self._ending:
             pause = min(pause, 0.05)
         if self._next_start > monotonic():
             pause = min(pause, 0.05)
+        if self._held:
+            pause = min(pause, HOLD_S)
         for fd, events in self._epoll.poll(pause):
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
-        self._look_after()
+        self._last_turn = monotonic()
+        if self._held and (monotonic() - self._held_since >= HOLD_S or not self._busy()):
+            held, self._held = self._held, []
+            for gate in held:
+                gate.open()
+        now = monotonic()
+        if now >= self._next_look or self._ending:
+            self._next_look = now + TICK_S
+            self._look_after(now)
+
+    def hold(self, gate: Gate) -> bool:
+        """From the I/O thread: takes charge of waking a patient waiter; False if it should be woken right now."""
+        if not self._held:
+            self._held_since = monotonic()
+        if gate not in self._held:
+            self._held.append(gate)
+        return True
+
+    def _busy(self) -> bool:
+        return self._queued > 0 or any(worker.open_tasks for worker in self._workers)
 
     def _on_wake(self, events: int) -> None:
         del events
@@ -465,7 +504,7 @@ class Pool:
     def _with_room(self) -> Worker | None:
         """The worker with the least to do that can take a unit."""
         best = None
-        plenty = self._queued > 4 * PROGRAMS_IN_FLIGHT * self.size
+        plenty = self._plenty()
         for worker in self._workers:
             if not worker.ready or worker.solo or worker.trial is not None:
                 continue
@@ -477,6 +516,16 @@ class Pool:
             if best is None or worker.open_tasks < best.open_tasks:
                 best = worker
         return best
+
+    def _plenty(self) -> bool:
+        """Much is waiting: depth matters more than an even end."""
+        return self._queued > 2 * PROGRAMS_IN_FLIGHT * self.size
+
+    def _comfortable(self) -> bool:
+        """Much is waiting, and no worker will run dry in the next milliseconds."""
+        return self._plenty() and all(
+            worker.open_tasks >= PROGRAMS_IN_FLIGHT // 2 for worker in self._workers if worker.ready
+        )
 
     def _cut(self) -> Unit | None:
         """Takes the next unit off the queue; None if there is nothing, after asking to be woken for more."""
@@ -706,9 +755,8 @@ class Pool:
         worker.signal(15)
         self._ending.append(worker)
 
-    def _look_after(self) -> None:
+    def _look_after(self, now: float) -> None:
         """What time brings: processes to reap, and workers that say nothing."""
-        now = monotonic()
         for worker in self._ending[:]:
             if worker.reap():
                 self._ending.remove(worker)
@@ -747,7 +795,7 @@ class Pool:
                 handler = self._handlers.get(fd)
                 if handler is not None:
                     handler(events)
-            self._look_after()
+            self._look_after(monotonic())
 
     def _fail_waiting(self, error: SandboxError) -> None:
         """Fails everything that no worker has."""

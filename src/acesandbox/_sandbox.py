@@ -377,7 +377,7 @@ class Sandbox:
         self, jobs: Iterator[Job], dedupe: bool, return_errors: bool, window: int
     ) -> Iterator[Verdict]:
         pool = self._opened()
-        gate = Gate(pool)
+        gate = Gate(pool, patient=True)
         waiting: deque[Task] = deque()
         size = 0
         problem: Problem | None = None
