@@ -436,3 +436,31 @@ def test_a_test_that_catches_its_own_exit_is_still_judged() -> None:
         ).status
         == "passed"
     )
+
+
+def test_a_check_behind_a_main_guard_is_called_all_the_same() -> None:
+    script = (
+        "def check(candidate):\n    assert candidate(1) == 2\n\nif __name__ == '__main__':\n    check(f)\n"
+    )
+    assert run("def f(x): return x", script, "f", "check_script").status == "failed"
+    assert run("def f(x): return x + 1", script, "f", "check_script").status == "passed"
+
+
+def test_a_test_that_redefines_the_entry_point_is_judged_as_in_one_process() -> None:
+    tests = ["old = f\ndef f(x):\n    return old(x) + 1\nassert f(1) == 2", "assert f(2) == 3"]
+    results = judge("def f(x): return x", "asserts", tests, "f")
+    assert [(r.status, r.mode) for r in results] == [("passed", "proxy")] * 2
+
+
+def test_a_fresh_test_process_first_runs_the_tests_that_bind_what_a_test_uses() -> None:
+    tests = ["x = 1", "y = x + 1", "assert 1 == 2", "assert f(y) == 3"]
+    pretend = Pretend({"kind": "asserts", "tests": tests, "entry_point": "f", "prompt": None})
+    pretend.skip = {0, 1, 2}
+    assert pretend.judge("def f(x): return x + 1")[3].status == "passed"
+    assert pretend.judge("def f(x): return x + 2")[3].status == "failed"
+
+
+def test_a_planned_tests_import_does_not_hide_the_module_from_later_tests() -> None:
+    tests = ["import math\nassert f(4) == math.sqrt(4)", "for i in (9,):\n    assert f(i) == math.sqrt(i)"]
+    results = judge("def f(x): return x ** 0.5", "asserts", tests, "f")
+    assert [(r.status, r.mode) for r in results] == [("passed", "plan"), ("passed", "proxy")]

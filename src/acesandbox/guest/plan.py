@@ -61,12 +61,13 @@ class Test:
         wanted: names that the test process must get from the program.
         needs_prompt: whether it uses helper code of the prompt.
         imports: `(name, module)` of the library modules that it imports at its top; see `_top_imports`.
+        earlier: tests before it that bind names it uses; a fresh test process runs them first.
         trusted: free names that the test process gets from the standard library or another trusted place.
     """
 
     __slots__ = (
         *("mode", "why", "oracle", "request", "expected", "compare", "status", "rule", "code", "wanted"),
-        *("needs_prompt", "trusted", "imports"),
+        *("needs_prompt", "trusted", "imports", "earlier"),
     )
 
     def __init__(self, mode: int, why: str = "") -> None:
@@ -83,6 +84,7 @@ class Test:
         self.needs_prompt = False
         self.trusted: Tuple[str, ...] = ()
         self.imports: Tuple[Tuple[str, str], ...] = ()
+        self.earlier: Tuple[int, ...] = ()
 
 
 class Plan:
@@ -167,7 +169,9 @@ class _Planner:
         )
         self.prompt_text = problem.get("prompt")
         self._prompt: Optional[Prompt] = None
+        # Names that earlier tests left in the globals that all tests share, and which test did.
         self.bound: Set[str] = set()
+        self.binders: Dict[str, List[int]] = {}
 
     @property
     def prompt(self) -> Prompt:
@@ -176,15 +180,15 @@ class _Planner:
         return self._prompt
 
     def plan(self) -> Plan:
-        tests = []
+        tests: List[Test] = []
         for text, tree in zip(self.texts, self.trees):
-            tests.append(self._plan_one(text, tree))
+            tests.append(self._plan_one(text, tree, tests))
         plan = Plan(self.kind, tests, {})
         plan.entry_point = self.entry_point
         plan.prompt = self.prompt if any(test.mode == PROXY for test in tests) else None
         return plan
 
-    def _plan_one(self, text: str, tree: Any) -> Test:
+    def _plan_one(self, text: str, tree: Any, before: List[Test]) -> Test:
         if not isinstance(tree, ast.Module):
             test = Test(BROKEN, "the test does not parse")
             test.status = SYNTAX_ERROR
@@ -206,7 +210,7 @@ class _Planner:
             test.oracle = "none"
             test.expected = f"NameError: the test has a placeholder, {placeholder!r}".encode()
             return test
-        return self._plan_general(text, tree, uses)
+        return self._plan_general(text, tree, uses, before)
 
     def _plan_simple(self, expression: ast.expr) -> Optional[Test]:
         """`f(<literals>) == <literal>`, nine of ten tests, without walking the tree for names."""
@@ -233,7 +237,7 @@ class _Planner:
         _expect(test, EQUALITY, value)
         return test
 
-    def _plan_general(self, text: str, tree: ast.Module, uses: Uses) -> Test:
+    def _plan_general(self, text: str, tree: ast.Module, uses: Uses, before: List[Test]) -> Test:
         wanted, outside, needs_prompt = self._resolve(uses)
         oracle = "none"
         if wanted:
@@ -244,7 +248,7 @@ class _Planner:
             body = [s for s in tree.body if not _is_pure_import(s)]
             if len(body) == 1 and isinstance(body[0], ast.Assert):
                 try:
-                    test = self._plan_assert(body[0].test, wanted, outside)
+                    test = self._plan_assert(body[0].test, wanted - self.bound, outside)
                 except NotPlannable as refusal:
                     why = str(refusal)
                     tree = _parse(text)  # splitting has changed it
@@ -253,14 +257,20 @@ class _Planner:
         elif self.kind == "unittest":
             why = "the test is a unittest class"
         if test is None:
+            earlier = sorted({n for name in uses.loaded for n in self.binders.get(name, ())})
             reason = shapes.why_shared(tree, wanted, self.kind)
+            if any(before[number].mode == SHARED for number in earlier):
+                reason = reason or "uses a name that a test of that kind has bound"
             test = (
                 self._shared(text, reason)
                 if reason
                 else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, needs_prompt)
             )
+            test.earlier = tuple(earlier)
+            self.bound |= uses.bound
+            for name in uses.bound:
+                self.binders.setdefault(name, []).append(len(before))
         test.oracle = oracle
-        self.bound |= uses.bound
         return test
 
     def _resolve(self, uses: Uses) -> Tuple[Set[str], Set[str], bool]:
@@ -269,11 +279,9 @@ class _Planner:
         outside: Set[str] = set(self.bound) | uses.bound
         needs_prompt = False
         for name in uses.loaded:
-            if name in uses.bound or name in self.bound:
-                continue
             if name == self.entry_point:
-                wanted.add(name)
-            elif name in BUILTIN_NAMES:
+                wanted.add(name)  # even where a test binds it as well: until then it is the program's
+            elif name in uses.bound or name in self.bound or name in BUILTIN_NAMES:
                 continue
             elif name in self.prompt.names:
                 # before the library: `from datetime import datetime` makes that name no module
@@ -488,10 +496,17 @@ def _defines_uncalled_check(tree: ast.Module) -> bool:
     called = any(
         isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "check"
         for s in tree.body
-        if not isinstance(s, (ast.FunctionDef, ast.ClassDef))
+        if not isinstance(s, (ast.FunctionDef, ast.ClassDef)) and not _is_main_guard(s)
         for n in ast.walk(s)
     )
     return defined and not called
+
+
+def _is_main_guard(statement: ast.stmt) -> bool:
+    """`if __name__ == "__main__":`, which does not hold where tests run."""
+    return isinstance(statement, ast.If) and any(
+        isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(statement.test)
+    )
 
 
 def _plan_functional(problem: Dict[str, Any]) -> Plan:

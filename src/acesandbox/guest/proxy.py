@@ -102,12 +102,16 @@ class TestProcess:
         self.names["__builtins__"] = builtins
         self.missing: Dict[str, None] = {}
         self._described = False
+        self._ran: Set[int] = set()
 
     def run(self, index: int) -> Tuple[int, str, bool]:
         """Run one test: its status, a text, and whether the test itself is at fault."""
-        test = self.plan.tests[index]
+        for earlier in self.plan.tests[index].earlier:
+            if earlier not in self._ran:
+                self.run(earlier)
+        self._ran.add(index)
         self.player.begin()
-        status, text, of_test = self._attempt(test)
+        status, text, of_test = self._attempt(self.plan.tests[index])
         if self.player.ended is not None:
             status, text = self.player.ended
             of_test = False
