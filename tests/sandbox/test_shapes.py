@@ -38,7 +38,10 @@ SHARED = {
     "such an instance in a list": "class Thing:\n    pass\nt = Thing()\nassert f([1, t])",
     "a derived class": "class Mine(f):\n    pass\nassert Mine()",
     "a decorated function": "@f\ndef mine():\n    return 1\nassert mine()",
-    "logs": "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        with self.assertLogs():\n            f(1)",
+    "logs": (
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+        "        with self.assertLogs():\n            f(1)"
+    ),
     "a function's attribute set": "f.cache = {}\nassert f(1)",
     "exec": "exec('assert f(1)')",
 }
@@ -50,8 +53,12 @@ def test_shared_with_a_reason(name: str) -> None:
 
 
 SEALED = {
-    "standard output replaced": "import io, sys\nkept = sys.stdout\nsys.stdout = io.StringIO()\nf(1)\nsys.stdout = kept",
-    "standard output patched": "import io\nfrom unittest.mock import patch\nwith patch('sys.stdout', new=io.StringIO()):\n    f(1)",
+    "standard output replaced": (
+        "import io, sys\nkept = sys.stdout\nsys.stdout = io.StringIO()\nf(1)\nsys.stdout = kept"
+    ),
+    "standard output patched": (
+        "import io\nfrom unittest.mock import patch\nwith patch('sys.stdout', new=io.StringIO()):\n    f(1)"
+    ),
     "a file of the test's, by name": "with open('x.txt', 'w') as file:\n    file.write('1')\nassert f('x.txt')",
     "an iterator that stays": "for a, b in zip([1], [2]):\n    assert f(a) == b",
     "a class that stays": "class Case:\n    value = 1\nassert f(1) == Case.value",
