@@ -7,6 +7,8 @@
  * Who may touch it: the launcher writes limits and membership, and removes the directory at the end. The supervisor
  * only reads, through descriptors opened here, because /sys does not exist in the jail. Guests have neither.
  *
+ * memory.oom.group stays off: the supervisor is in the group too, and what is to die is the program alone.
+ *
  * A launcher that was itself killed leaves an empty directory behind; the next launcher sweeps those whose maker is
  * dead. rmdir refuses a group that holds processes, so a sweep can never hit a living worker. */
 #define _GNU_SOURCE
@@ -27,8 +29,6 @@
 #include "cgroup.h"
 
 #define PREFIX "acesandbox-"
-/* launcher's slack over what a player may have: supervisor, zygote, judge, its test process and their helpers */
-#define OWN_TASKS 24
 
 /* The directories made, at most one per version 1 controller. */
 static struct group {
@@ -215,7 +215,7 @@ static void limit_text(char *out, size_t size, uint64_t value)
 
 static uint64_t task_limit(const struct config *cfg)
 {
-    return cfg->threads + cfg->processes + OWN_TASKS;
+    return cfg->threads + cfg->processes + WORKER_TASKS;
 }
 
 /* Version 2. On success the files for the supervisor are open. */

@@ -32,7 +32,7 @@
 
 #define NO_INTERPRETER 127
 /* tasks of the worker beside a player's own: supervisor, zygote, judge, test process, and their helpers */
-#define OWN_TASKS    24
+#define WORKER_TASKS 24
 #define JUDGE_NOFILE 256
 
 /* One log pipe per role: bounded by the pipe, and never blocking a guest that floods it. */
@@ -112,7 +112,7 @@ static void guest_limits(const struct config *cfg, bool is_judge)
     limit(RLIMIT_RTPRIO, 0);
     limit(RLIMIT_SIGPENDING, 1024);
     if (counts_only_the_worker(cfg))
-        limit(RLIMIT_NPROC, (rlim_t)(cfg->threads + cfg->processes + OWN_TASKS));
+        limit(RLIMIT_NPROC, (rlim_t)(cfg->threads + cfg->processes + WORKER_TASKS));
     /* the stack size shapes the address space and every thread: the same on each host, unless a host allows less */
     struct rlimit stack;
     if (getrlimit(RLIMIT_STACK, &stack) == 0) {

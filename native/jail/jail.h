@@ -31,6 +31,7 @@
 #define ACE_PROTOCOL 1
 #define CONTROL_FD   3    /* the host's socket in launcher and supervisor; the supervisor's in every guest */
 #define INNER_ID     1000 /* uid and gid that guests see in the namespaces tier */
+#define WORKER_TASKS 24   /* tasks beside a player's own: supervisor, zygote, judge, test process, their helpers */
 
 enum tier { TIER_NAMESPACES, TIER_SECCOMP, TIER_NONE };
 

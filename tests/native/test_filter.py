@@ -89,11 +89,11 @@ io_uring_setup io_uring_enter io_uring_register add_key request_key keyctl
 mount umount2 pivot_root chroot unshare setns open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr
 kexec_load kexec_file_load init_module finit_module delete_module name_to_handle_at open_by_handle_at
 quotactl swapon swapoff reboot settimeofday clock_settime acct
-""".split()
+""".split()  # noqa: SIM905
 CHANNELS = """
 shmget shmat semget msgget mq_open inotify_init1 fanotify_init memfd_create socket connect bind listen accept4 execve
 execveat fork vfork clone3 setpriority sched_setaffinity mincore cachestat splice tee vmsplice process_madvise
-""".split()
+""".split()  # noqa: SIM905
 
 
 def test_hopeless_calls_are_attacks() -> None:
