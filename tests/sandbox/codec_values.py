@@ -37,12 +37,15 @@ keys = st.recursive(
     lambda items: st.lists(items, max_size=3).map(tuple) | st.frozensets(items, max_size=3),
     max_leaves=6,
 )
+_steps = st.integers(1, 9) | st.integers(-9, -1)
 _bounds = st.none() | st.integers(-5, 5)
 values = st.recursive(
     hashable_leaves
     | st.binary(max_size=6).map(bytearray)
     | st.builds(slice, _bounds, _bounds, _bounds)
-    | st.builds(range, st.integers(), st.integers(), st.integers(1, 9)),
+    | st.builds(
+        lambda start, count, step: range(start, start + count, step), ints, st.integers(-99, 99), _steps
+    ),
     lambda items: (
         _containers(items)
         | st.dictionaries(keys, items, max_size=4)
