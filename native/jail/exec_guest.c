@@ -31,9 +31,7 @@
 #endif
 
 #define NO_INTERPRETER 127
-/* tasks of the worker beside a player's own: supervisor, zygote, judge, test process, and their helpers */
-#define WORKER_TASKS 24
-#define JUDGE_NOFILE 256
+#define JUDGE_NOFILE   256
 
 /* One log pipe per role: bounded by the pipe, and never blocking a guest that floods it. */
 static struct {
