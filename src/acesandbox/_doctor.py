@@ -28,7 +28,7 @@ STOPS = {
     "network namespace": "the network, abstract sockets of the host",
     "ipc namespace": "shared memory and queues between programs",
     "uts namespace": "the host's name",
-    "mounts in a user namespace": "(lets an ordinary user have the above)",
+    "mounts in new namespaces": "(lets an ordinary user have the above)",
     "proc in a pid namespace": "(lets the supervisor measure programs; programs see no /proc)",
     "seccomp filter": "the kernel's attack surface: mount, bpf, ptrace, io_uring, keyctl, …",
     "seccomp user notification": "(names the system call a program was stopped at)",

@@ -647,11 +647,16 @@ class Pool:
 
     def _refused(self, worker: Worker, text: str) -> None:
         """The launcher says why it cannot build the jail."""
-        reason, _, rest = text.strip().partition("\n")
-        remedies = [line.strip() for line in rest.splitlines() if line.strip()]
+        reason, *more = [line.strip() for line in text.splitlines() if line.strip()] or [
+            "it does not say why"
+        ]
+        error: SandboxError
+        if reason.startswith("start the "):  # the jail is built; what is in it does not start
+            error = SandboxError(f"a worker cannot {': '.join([reason, *more])}")
+        else:
+            error = IsolationUnavailable(f"the tier {self.tier!r} cannot be had: {reason}", more)
         self._workers.remove(worker)
         self._end(worker)
-        error = IsolationUnavailable(f"the tier {self.tier!r} cannot be had: {reason}", remedies)
         if worker.trial is not None:
             self._fail(worker.trial, error)
         if not self._ever_ready:
@@ -660,8 +665,9 @@ class Pool:
 
     def _start_failed(self, error: SandboxError) -> None:
         self._start_failures += 1
-        if self._start_failures < START_ATTEMPTS:
-            self._next_start = monotonic() + 0.1 * 4**self._start_failures
+        # What has worked before is given more time: the machine may be out of memory for a while.
+        if self._start_failures < START_ATTEMPTS * (3 if self._ever_ready else 1):
+            self._next_start = monotonic() + min(0.1 * 2**self._start_failures, 2.0)
             return
         self._start_failures = 0
         self._answer_start(error)
@@ -736,6 +742,7 @@ class Pool:
     def _problem_fails(self, task: Task, why: str) -> None:
         """The judge does not survive these tests, whatever the program: no program of the problem can be judged."""
         error = WorkerDied(f"the tests could not be prepared, twice; {why}")
+        task.problem.not_prepared = 0
         with self._lock:
             others = list(task.problem.pending)
             task.problem.pending.clear()

@@ -35,6 +35,7 @@ UNSEALED = ("allow", "fail", "error")
 MAX_WORKERS = 1024
 WINDOW_PER_WORKER = 256
 WINDOW_BYTES = 128 << 20
+RECENT_PROBLEMS = 32
 
 
 class Sandbox:
@@ -108,6 +109,7 @@ class Sandbox:
         self._size = workers
         self._closed = False
         self._pool: Pool | None = None
+        self._recent: dict[tuple[Tests, Limits | None], Problem] = {}
         self._pool_lock = threading.Lock()
         _remember(self)
 
@@ -344,14 +346,22 @@ class Sandbox:
             raise BadInput(
                 f"tests must be Asserts, CheckScript, UnitTests, Stdio or Functional, not {type(tests).__name__}"
             )
-        options = self._options
-        return Problem(
-            tests,
-            self._effective(limits),
-            fail_fast=options["fail_fast"],
-            keep_output=options["keep_output"],
-            unsealed=options["unsealed"],
-        )
+        key = (tests, limits)
+        problem = self._recent.get(key)
+        if problem is None:
+            options = self._options
+            problem = Problem(
+                tests,
+                self._effective(limits),
+                fail_fast=options["fail_fast"],
+                keep_output=options["keep_output"],
+                unsealed=options["unsealed"],
+            )
+            # Programs of one problem that come one by one, from several threads, still travel together.
+            if len(self._recent) >= RECENT_PROBLEMS:
+                self._recent = {}
+            self._recent[key] = problem
+        return problem
 
     def _wait(self, pool: Pool, task: Task, gate: Gate) -> None:
         if pool.in_io_thread():
@@ -557,6 +567,7 @@ def _remember(sandbox: Sandbox) -> None:
 def _after_fork_in_child() -> None:
     for sandbox in list(_sandboxes):
         sandbox._pool_lock = threading.Lock()
+        sandbox._recent = {}
         pool, sandbox._pool = sandbox._pool, None
         if pool is not None:
             pool.forget()

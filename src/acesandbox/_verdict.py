@@ -65,6 +65,7 @@ class TestResult:
         origin: whose fault it is when it did not pass: "program" or "test".
         near_limit: a limit was close, so that a slightly other machine may say otherwise.
         number: the signal, system call or exit code that belongs to the status; 0 where none does.
+        test: the test's own text, as it was given (of a stdio case its input). Not in `to_dict`.
     """
 
     __test__ = False  # not a test case for pytest
@@ -78,6 +79,7 @@ class TestResult:
         "origin",
         "sealed",
         "status",
+        "test",
         "why",
     )
 
@@ -93,6 +95,7 @@ class TestResult:
         origin: str,
         near_limit: bool,
         number: int,
+        test: str = "",
     ) -> None:
         self.status = status
         self.message = message
@@ -104,14 +107,15 @@ class TestResult:
         self.origin = origin
         self.near_limit = near_limit
         self.number = number
+        self.test = test
 
     @property
     def passed(self) -> bool:
         return self.status is Status.PASSED
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
-        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        """All of it but the test's text, ready for JSON."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "test"}
         values["status"] = self.status.value
         return values
 
@@ -286,6 +290,7 @@ class Verdict:
     def _build(self) -> tuple[TestResult, ...]:
         count = len(self._test_statuses())
         described = self._info.tests()
+        texts = self._tests._texts() if self._tests is not None else ()
         at = self._first_test
         results = []
         for number in range(count):
@@ -307,6 +312,7 @@ class Verdict:
                     origin="test" if flags & TEST_ORIGIN_TEST else "program",
                     near_limit=bool(flags & TEST_NEAR_LIMIT),
                     number=value,
+                    test=texts[number] if number < len(texts) else "",
                 )
             )
         return tuple(results)

@@ -17,9 +17,9 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
     leave-out           send no verdict for this program and end the unit
     pid                 pass, with our pid as standard output
 
-Anything else passes. The behaviour of the worker itself comes from FAKE_WORKER, which is spelled out in the command
-line because the environment is not passed on: `refuse`, `mute`, `die-at-start`, `unprepared` (dies on each unit before
-`I`), `no-canary` (dies in every unit that has the canary's program), or `normal`.
+Anything else passes. The behaviour of the worker itself is its one argument: `refuse`, `empty` (no interpreter in the
+jail), `die-at-start`, `unprepared` (dies on each unit before `I`), `no-canary` (dies in every unit that has the
+canary's program), or `normal`.
 """
 
 import json
@@ -43,8 +43,9 @@ def main(behaviour: str) -> None:
     if behaviour == "refuse":
         send(control, "F", b"user namespace: Operation not permitted\nset the sysctl\nor be root")
         sys.exit(2)
-    if behaviour == "mute":
-        time.sleep(600)
+    if behaviour == "empty":
+        send(control, "F", b"start the zygote\nno module named x")
+        sys.exit(2)
     if behaviour == "die-at-start":
         os.kill(os.getpid(), signal.SIGKILL)
     send(control, "R", json.dumps({"tier": "fake", "config": [[k, v] for k, _, v in entries]}).encode())

@@ -15,6 +15,7 @@ import pytest
 
 from acesandbox import IsolationUnavailable, Sandbox
 from acesandbox._cli import main
+from acesandbox._doctor import STOPS
 from tests.conftest import unavailable
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -227,7 +228,9 @@ def test_doctor_reports_what_works() -> None:
     assert done.returncode == 0
     assert report["tiers"]["namespaces"]["works"]
     assert report["cores"]["usable"] >= 1
-    assert {"name", "available", "why"} <= set(report["probe"]["mechanisms"][0])
+    mechanisms = report["probe"]["mechanisms"]
+    assert {"name", "available", "why"} <= set(mechanisms[0])
+    assert {each["name"] for each in mechanisms} <= set(STOPS), "each mechanism is explained"
 
 
 def test_check_lists_and_runs_attacks() -> None:

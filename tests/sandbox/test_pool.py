@@ -69,6 +69,7 @@ def test_verdict_says_what_the_worker_said(fake: Maker) -> None:
     assert verdict.tests[0].message == "returned 7"
     assert (verdict.cpu_s, verdict.wall_s, verdict.peak_memory_mb) == (0.25, 0.5, 3.0)
     assert verdict.tests[1].cpu_s == 0.125
+    assert verdict.tests[1].test == "assert two"
     assert verdict.to_dict()["tests"][0]["mode"] == "plan"
 
 
@@ -234,7 +235,7 @@ def test_judging_from_a_callback_is_refused_rather_than_waiting_for_itself(fake:
             caught.append(error)
         called.set()
 
-    sandbox.submit("pass", ONE).add_done_callback(callback)
+    sandbox.submit("sleep 0.5", ONE).add_done_callback(callback)
     assert called.wait(30)
     assert "callback" in str(caught[0])
 
@@ -356,6 +357,32 @@ def test_host_spends_little_on_each_program(fake: Maker) -> None:
     assert all(verdict.passed for verdict in sandbox.judge_many([("pass", tests)] * 3000, dedupe=False))
     per_program = (time.process_time() - started) / 3000
     assert per_program < 200e-6, f"{per_program * 1e6:.0f} µs"
+
+
+def test_a_jail_that_stands_empty_is_no_lack_of_isolation(fake: Maker) -> None:
+    """`best` must not fall to a weaker tier because, say, a module to preload is missing."""
+    with pytest.raises(SandboxError, match="cannot start the zygote: no module") as caught:
+        fake("empty", isolation="best").open()
+    assert not isinstance(caught.value, IsolationUnavailable)
+
+
+def test_programs_of_one_problem_travel_together_however_they_come(fake: Maker) -> None:
+    sandbox = fake(workers=1)
+    sandbox.judge("pass", ONE)
+    sent: list[int] = []
+    real = _pool.Pool._send
+
+    def send(self: _pool.Pool, worker: object, unit: _pool.Unit) -> None:
+        sent.append(len(unit.tasks))
+        real(self, worker, unit)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_pool.Pool, "_send", send)
+        busy = [sandbox.submit("sleep 0.3", THREE) for _ in range(2)]
+        futures = [sandbox.submit(f"pass {number}", Asserts(["assert same"])) for number in range(20)]
+        assert all(future.result(30).passed for future in busy + futures)
+    assert sum(sent) == 22
+    assert len(sent) < 15
 
 
 def _descriptors() -> int:
