@@ -1,5 +1,5 @@
 # Two commands for everybody:   make demo   and   make test
-# For work on the code:         make native, check, fix, bench, asan
+# For work on the code:         make native, check, fix, bench, asan, fuzz
 #
 # Everything is installed into $(VENV); nothing outside this folder and pip's cache is written.
 
@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := $(shell find src native -type f ! -name '*.pyc' ! -path '*/_bin/*' ! -name '*.so')
 PROJECT := meson.build pyproject.toml constraints.txt $(SOURCES)
 
-.PHONY: help demo test check fix bench asan native wheel clean
+.PHONY: help demo test check fix bench asan fuzz native wheel clean
 
 help:
 	@echo 'make demo    install into $(VENV) and judge the embedded sample'
@@ -29,6 +29,7 @@ help:
 	@echo 'make fix     format and lint what can be fixed without thought'
 	@echo 'make bench   the measurements of docs/performance.md'
 	@echo 'make asan    the tests with the native part under ASan and UBSan'
+	@echo 'make fuzz    every fuzzer for FUZZ_SECONDS (5); tests/fuzz/README.md'
 	@echo 'make native  build the native part into src/, for work without installing'
 	@echo 'make wheel   build the source archive and the wheel into dist/'
 
@@ -56,6 +57,9 @@ bench: $(VENV)/.installed-dev
 asan: $(VENV)/.installed-dev
 	VENV=$(VENV) sh tests/asan.sh
 
+fuzz: $(VENV)/.installed-dev native
+	PYTHON=$(VENV)/bin/python sh tests/fuzz/run.sh
+
 native:
 	VENV=$(VENV) BUILD=$(BUILD) sh native/build.sh
 
@@ -63,7 +67,7 @@ wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(BUILD) build-asan dist src/acesandbox/_bin src/acesandbox/guest/*.so
+	rm -rf $(VENV) $(BUILD) build-asan build-fuzz dist src/acesandbox/_bin src/acesandbox/guest/*.so
 
 $(VENV)/.created:
 	@sh native/find-python.sh > /dev/null

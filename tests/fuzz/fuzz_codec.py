@@ -1,6 +1,6 @@
 """The decoder under atheris (coverage-guided): any bytes are refused with `CodecError` or are a value.
 
-`run.sh codec` starts it; arguments go to libFuzzer: `python tests/fuzz/fuzz_codec.py [CORPUS] -max_total_time=60`. A value that comes out is
+`run.sh codec` starts it; arguments go to libFuzzer: `fuzz_codec.py [CORPUS] -max_total_time=60`. What comes out is
 encoded by both encoders, which must agree, and what they write must be readable again. `-rss_limit_mb` and `-timeout`
 are the bounds on memory and work.
 """

@@ -56,6 +56,8 @@ def units() -> Iterator[bytes]:
 def plans() -> Iterator[bytes]:
     for problem in PROBLEMS:
         yield plan.make_plan(problem).to_bytes()
+    unknown_kind = struct.pack("<IIIIBI", 1, 0, 0, 1, 5, 1)
+    yield unknown_kind + struct.pack("<HBBII", 0, 0, 0, 0, 0)
 
 
 def configurations() -> Iterator[bytes]:
@@ -67,6 +69,7 @@ def configurations() -> Iterator[bytes]:
         yield _wire.config_frame([*common, ("tier", tier), *paths, ("cgroup", "off"), *numbers])
     yield _wire.config_frame(common)
     yield _wire.config_frame([*common, ("unknown", "key")])
+    yield _wire.frame("C", _payload(_wire.config_frame(common))[:-1])
 
 
 def _answer(kind: str, index: int, data: bytes, flags: int = 0) -> bytes:
@@ -103,6 +106,8 @@ def conversations() -> Iterator[bytes]:
     yield tests((planned, 0, 6), (planned, 1, 5)) + player(loaded) + player(raised)
     yield tests((shared, 0, 6)) + player(loaded + _answer("S", 0, b"AssertionError", 1))
     yield tests((planned, 1, 1)) + player(_answer("X", 0xFFFF, b"SyntaxError: line 1", 3))
+    yield tests((planned, 1, 1)) + player(loaded + _answer("X", 0, b"", 0) + _answer("V", 1, one))
+    yield tests((planned, 1, 1)) + player(loaded + _answer("X", 0, b"long" * 2000, 2))
     yield (
         tests((planned, 1, 0), (proxied, 0, 6))
         + player(loaded + _answer("V", 0, one))

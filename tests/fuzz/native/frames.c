@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint32_t chosen = take_number(&in, 1);
         struct span expected = values[take_number(&in, 1) % VALUES];
         tests[i] = (struct test){.number = (uint16_t)i,
-                                 .kind = (uint8_t)(chosen % KINDS),
+                                 .kind = (uint8_t)(chosen % 16 % KINDS),
                                  .compare = (uint8_t)(expected.size == 0 ? ASK_JUDGE : (chosen >> 4) % 3),
                                  .expected = expected};
         p.results[i].status = UNDECIDED;
