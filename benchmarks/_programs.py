@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 
 class Case(NamedTuple):
@@ -34,7 +34,7 @@ def _digits(x: int, k: int) -> list[int]:
     return [int(digit) for digit in str(x * k)]
 
 
-_SHAPES = [
+_SHAPES: list[tuple[str, str, Callable[[int, int], Any]]] = [
     ("def f(x):\n    return x * {k}\n", "f({x})", lambda x, k: x * k),
     (
         "def f(x):\n    return sum(i % {k} for i in range(x))\n",

@@ -14,7 +14,6 @@ what acesandbox says of them and by what the loop said; any other difference is 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -110,7 +109,7 @@ def reference_limits(rows: list[Row]) -> list[dict[str, float]]:
             ended = [test.cpu_s for test in verdict.tests if test.status.value not in OUT_OF_BUDGET]
             slowest[task] = max(ended, default=1.0)
     talk(f"reference solutions: slowest test of a problem {max(slowest.values()):.3f} s of CPU time")
-    fitted = {task: dataclasses.asdict(Limits.from_reference(slowest[task])) for task in tasks}
+    fitted = {task: Limits.from_reference(slowest[task]).to_dict() for task in tasks}
     return [fitted[row["task_id"]] for row in rows]
 
 

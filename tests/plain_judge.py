@@ -294,9 +294,8 @@ def _run(job: dict[str, Any], test: str, module: types.ModuleType) -> None:
         if not result.testsRun:
             raise AssertionError("no test ran")
         if not result.wasSuccessful():
-            raise AssertionError(
-                (result.failures + result.errors or [("", "unexpected success")])[0][1][-400:]
-            )
+            said = [text for _, text in result.failures + result.errors]
+            raise AssertionError((said or ["unexpected success"])[0][-400:])
 
 
 def _timed(work: Any, seconds: float) -> tuple[str, str]:
