@@ -319,14 +319,10 @@ class Verdict:
 
 
 def _shown(detail: bytes) -> str:
-    """What the program returned, as text. The bytes may be cut short at the frame's bound: then the type is said."""
-    from .guest.codec import decode_value
+    """What the program returned, as text. Nothing is built from the bytes: they are the program's, and may be cut."""
+    from .guest.codec import shown
 
-    try:
-        text = repr(decode_value(detail))
-    except Exception:
-        return "returned another value"
-    return f"returned {text if len(text) <= _MAX_REPR else text[:_MAX_REPR] + '...'}"
+    return f"returned {shown(detail, _MAX_REPR)}"
 
 
 class RunResult:
