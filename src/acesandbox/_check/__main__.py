@@ -1,4 +1,7 @@
-"""`python -m acesandbox._check`: attacks as lines of JSON, for tests that run them in another environment."""
+"""`python -m acesandbox._check`: attacks as lines of JSON, for tests that run them in another environment.
+
+With `--follow`, names come one per line on standard input and each is answered before the next is read.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,19 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 
 from .. import SandboxError
-from . import ALL, choose, run
+from . import ALL, Attack, choose, run
+
+
+def _said(**line: object) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def _followed() -> Iterator[Attack]:
+    for line in sys.stdin:
+        yield from choose([line.strip()])
 
 
 def main() -> int:
@@ -17,22 +30,24 @@ def main() -> int:
     parser.add_argument("--isolation", default="best")
     parser.add_argument("--python")
     parser.add_argument("--alone", action="store_true", help="this is a pid namespace of its own")
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--follow", action="store_true", help="read names from standard input")
+    parser.add_argument("--list", action="store_true", help="print the corpus and do nothing")
     given = parser.parse_args()
     if given.list:
         print("\n".join(f"{attack.family:14} {attack.name:45} {attack.tries}" for attack in ALL))
         return 0
+    attacks = _followed() if given.follow else choose(given.names)
     try:
         for outcome in run(
-            choose(given.names),
+            attacks,
             given.isolation,
             given.python,
             given.alone,
-            lambda attack: print(json.dumps({"started": attack.name}), flush=True),
+            lambda attack: _said(started=attack.name),
         ):
-            print(json.dumps(dataclasses.asdict(outcome)), flush=True)
+            _said(**dataclasses.asdict(outcome))
     except SandboxError as error:
-        print(json.dumps({"unavailable": str(error)}), flush=True)
+        _said(unavailable=str(error))
         return 2
     return 0
 

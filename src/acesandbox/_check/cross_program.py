@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .records import Pair
 
-_OWN = "\nOWN = os.environ.get('TMPDIR', '/tmp')\n"
+# The program's own scratch, wherever the tier has it.
+_OWN = "\nimport tempfile\nOWN = tempfile.gettempdir()\n"
 
 
 def _pair(name: str, tries: str, plant: str, collect: str, parallel: bool = False, **rest: object) -> Pair:

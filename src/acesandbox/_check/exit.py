@@ -112,20 +112,22 @@ ATTACKS = (
         "exec_another_program",
         EXIT,
         "become another program, which ends with status 0",
-        "import os, sys\ndef f(x):\n    os.execv(sys.executable, [sys.executable, '-c', 'pass'])\n",
+        "import os, sys\ndef f(x):\n    for path in ('/bin/true', '/usr/bin/true', sys.executable):\n        try:\n"
+        "            os.execv(path, [path, '-c', 'pass'])\n        except OSError:\n            pass\n",
         EVERYDAY,
         ("exit_code",),
     ),
     Forgery(
         "exec_a_printing_program",
         EXIT,
-        "become another interpreter that prints the word of success on every descriptor it kept",
+        "become another program that prints the word of success on every descriptor it kept",
         "import os, sys\n"
-        "CODE = '''\nimport os\nfor fd in range(1, 256):\n    try:\n        os.write(fd, b\"\\\\nPASSED\\\\n\")\n"
-        "    except OSError:\n        pass\n'''\n"
+        "CODE = 'import os\\nfor fd in range(1, 256):\\n try:\\n  os.write(fd, b\"PASSED\")\\n except OSError:\\n  pass'\n"
+        "SHELL = 'for fd in 1 2 3 4 5 6 7 8 9; do echo PASSED >&$fd; done 2>/dev/null; exit 0'\n"
         "def f(x):\n    for fd in range(3, 256):\n        try:\n            os.set_inheritable(fd, True)\n"
         "        except OSError:\n            pass\n"
-        "    os.execv(sys.executable, [sys.executable, '-c', CODE])\n",
+        "    for path, text in ((sys.executable, CODE), ('/bin/sh', SHELL), ('/usr/bin/python3', CODE)):\n        try:\n"
+        "            os.execv(path, [path, '-c', text])\n        except OSError:\n            pass\n",
         EVERYDAY,
         ("exit_code", "printed"),
     ),
@@ -252,7 +254,7 @@ ATTACKS = (
         "a script that ends with status 0 without reading or printing",
         "raise SystemExit(0)\n",
         (STDIO,),
-        ("stdio_exit",),
+        ("stdio_zip",),
     ),
     Forgery(
         "script_closes_its_output",
@@ -260,6 +262,6 @@ ATTACKS = (
         "a script that closes its output and exits, so that nothing can be compared",
         "import os\nos.close(1)\nos.close(2)\nos._exit(0)\n",
         (STDIO,),
-        ("stdio_exit",),
+        ("stdio_zip",),
     ),
 )

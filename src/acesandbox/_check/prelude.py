@@ -8,6 +8,9 @@ lines `ace|KIND|WHAT|EVIDENCE`, where KIND is
 
 A script and a program print them, each before the next trial starts, so that what was said before a death is kept.
 Test code has no output of its own and raises them as the message of an AssertionError.
+
+Where the filter kills instead of answering, the trials behind the deadly one are tried in another run: `SKIP` says how
+many to leave out.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ import ctypes, errno, os, platform, sys
 LURES = @lures@
 REPORT = []
 PRINTS = @prints@
+SKIP, COUNT = @skip@, 0
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 NUMBERS = @numbers@
@@ -60,6 +64,10 @@ def say(kind, what, evidence=''):
         os.write(1, ('\n' + line + '\n').encode('utf-8', 'replace'))
 
 def trial(what, thunk):
+    global COUNT
+    COUNT += 1
+    if COUNT <= SKIP:
+        return
     try:
         evidence = thunk()
     except OSError as e:
@@ -109,18 +117,19 @@ JUDGED = Asserts(["assert f(1) == 'back again'"], entry_point="f")
 """What a judged attack must pass by coming to its end."""
 
 
-def whole_text(attack: str, position: str, lures: Mapping[str, object]) -> str:
-    """The text that runs in this position."""
+def whole_text(attack: str, position: str, lures: Mapping[str, object], skip: int = 0) -> str:
+    """The text that runs in this position; `skip` trials are left out."""
     machine = {key: pair for key, pair in SYSCALLS.items()}
     numbers = f"{{k: v[platform.machine() == 'aarch64'] for k, v in {machine!r}.items()}}"
     # JSON is read as Python: no true, false or null among the lures.
     common = _COMMON.replace("@lures@", json.dumps(dict(lures))).replace("@numbers@", numbers)
-    return common.replace("@prints@", str(position != "tests")) + attack + _RUN[position]
+    common = common.replace("@prints@", str(position != "tests")).replace("@skip@", str(skip))
+    return common + attack + _RUN[position]
 
 
-def as_tests(attack: str, lures: Mapping[str, object]) -> Tests:
+def as_tests(attack: str, lures: Mapping[str, object], skip: int = 0) -> Tests:
     """The attack as test code."""
-    return CheckScript(whole_text(attack, "tests", lures), "f")
+    return CheckScript(whole_text(attack, "tests", lures, skip), "f")
 
 
 def reports(text: str) -> list[tuple[str, str, str]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .records import RESOURCES, Escape
 
-_OWN = "\nOWN = os.environ.get('TMPDIR', '/tmp')\n"
+# The program's own scratch, wherever the tier has it.
+_OWN = "\nimport tempfile\nOWN = tempfile.gettempdir()\n"
 _MEMORY = {"memory_mb": 256}
 
 
@@ -589,7 +590,12 @@ def attack():
 """,
     ),
     # ---- texts that are hard to load ----
-    _bomb("source_nested", "compile a text nested a hundred thousand levels", "def attack():\n    trial('compile', lambda: exec('(' * 100000 + ')' * 100000))\n"),
+    _bomb(
+        "source_nested",
+        "compile a text nested a hundred thousand levels",
+        "def attack():\n    for pair in ('()', '[]', '{}'):\n        try:\n            compile(pair[0] * 100000 + pair[1] * 100000, 'x', 'exec')\n"
+        "        except (SyntaxError, RecursionError, MemoryError):\n            pass\n",
+    ),
     _bomb(
         "source_long_expression",
         "compile a sum of a million terms, and a chain of a hundred thousand attributes",

@@ -23,13 +23,14 @@ from .. import Asserts, Limits, Sandbox, SandboxError, Status, Verdict
 from .._tests import Tests
 from . import prelude
 from .lures import Lures
-from .records import Attack, Escape, Forgery, Form, Pair, fill, fresh, make_tests
+from .records import RESOURCES, Attack, Escape, Forgery, Form, Pair, fill, fresh, make_tests
 
 HELD, BROKEN, UNTRIED, FAULTY = "held", "broken", "untried", "faulty"
 
 # How long the sandbox may take to get rid of what an attack left.
 _SETTLE_S = 3.0
 _SAMPLE_S = 0.02
+_MOST_DEATHS = 100
 
 
 @dataclass
@@ -61,6 +62,10 @@ class _Findings:
 
 class NoVerdict(Exception):
     """The sandbox did not answer in time."""
+
+
+class Harmed(Exception):
+    """A canary program did not get through."""
 
 
 class Bench:
@@ -104,6 +109,8 @@ class Bench:
                 self._drop_sandboxes()
             except SandboxError as error:
                 findings.broken.append(f"the sandbox itself failed: {type(error).__name__}: {error}")
+            except Harmed as error:
+                findings.broken.append(f"an honest program does not pass before the attack: {error}")
         if untried:
             state, detail = UNTRIED, untried
         elif findings.broken:
@@ -150,19 +157,19 @@ class Bench:
     def _attack(self, attack: Attack, findings: _Findings) -> None:
         if isinstance(attack, Forgery):
             sandbox = self._sandbox()
-            before = _family_size()
+            before = _pids()
             for form in attack.forms:
                 self._forge(sandbox, attack, form, findings)
         elif isinstance(attack, Escape):
             sandbox = self._sandbox(1, attack.limits)
-            before = _family_size()
+            before = _pids()
             for position in attack.positions:
                 self._escape(sandbox, attack, position, findings)
         else:
             sandbox = self._sandbox(2 if attack.parallel else 1, attack.limits)
-            before = _family_size()
+            before = _pids()
             self._meet(sandbox, attack, findings)
-        self._aftermath(sandbox, before, findings)
+        self._aftermath(sandbox, before, attack.family, findings)
 
     def _forge(self, sandbox: Sandbox, attack: Forgery, form: Form, findings: _Findings) -> None:
         values = fresh(form.secrets)
@@ -189,6 +196,12 @@ class Bench:
     def _escape(self, sandbox: Sandbox, attack: Escape, position: str, findings: _Findings) -> None:
         with _Watch(attack.inspect) as watch:
             lines, ended, summary = self._report(sandbox, attack.program, position, attack.seconds)
+            # A filter that kills hides the trials behind the deadly one: go on behind it.
+            skip = 0
+            while not ended and summary.startswith(Status.BLOCKED_SYSCALL) and skip < _MOST_DEATHS:
+                skip += 1 + sum(kind != "end" for kind, _, _ in lines)
+                self._judge_report(position, lines, findings)
+                lines, ended, summary = self._report(sandbox, attack.program, position, attack.seconds, skip)
         self._judge_report(position, lines, findings)
         if not lines and not ended and not attack.may_die:
             findings.faulty.append(f"{position}: no report ({summary})")
@@ -232,11 +245,11 @@ class Bench:
                 findings.broken.append(f"{first} to {second}: the collector did not come to its end ({summary})")
 
     def _report(
-        self, sandbox: Sandbox, text: str, position: str, seconds: float
+        self, sandbox: Sandbox, text: str, position: str, seconds: float, skip: int = 0
     ) -> tuple[list[tuple[str, str, str]], bool, str]:
         """(reports, whether attack() came to its end, the verdict in words)."""
         lures = self._lures.values
-        whole = prelude.whole_text(text, position, lures)
+        whole = prelude.whole_text(text, position, lures, skip)
         if position == "script":
             with ThreadPoolExecutor(1) as beside:
                 result = _wait(beside.submit(sandbox.run, whole), seconds)
@@ -245,7 +258,7 @@ class Bench:
             verdict = _wait(sandbox.submit(whole, prelude.JUDGED), seconds)
             said, summary = verdict.stdout, _short(verdict)
         else:
-            tests: Tests = prelude.as_tests(text, lures)
+            tests: Tests = prelude.as_tests(text, lures, skip)
             verdict = _wait(sandbox.submit(prelude.BYSTANDER, tests), seconds)
             said, summary = verdict.tests[0].message, _short(verdict)
         lines = prelude.reports(said)
@@ -260,20 +273,23 @@ class Bench:
 
     # After.
 
-    def _aftermath(self, sandbox: Sandbox, before: int, findings: _Findings) -> None:
+    def _aftermath(self, sandbox: Sandbox, before: set[int], family: str, findings: _Findings) -> None:
         findings.broken += self._lures.touched()
         try:
             self._canary(sandbox)
         except SandboxError as error:
             findings.broken.append(f"the next program could not be judged: {error}")
-        except AssertionError as error:
+        except Harmed as error:
             findings.broken.append(f"the next program was harmed: {error}")
         deadline = time.monotonic() + _SETTLE_S
-        while _family_size() > before and time.monotonic() < deadline:
+        while len(_pids()) > len(before) and time.monotonic() < deadline:
             time.sleep(0.05)
-        left = _family_size() - before
-        if left > 0:
-            findings.broken.append(f"{left} processes more than before")
+        after = _pids()
+        if len(after) > len(before):
+            findings.broken.append(f"{len(after) - len(before)} processes more than before")
+        # One that was used up may be replaced; one that was killed by a program should have been out of its reach.
+        if family != RESOURCES and not before <= after:
+            findings.broken.append(f"{len(before - after)} of the worker's own processes died")
 
     def _canary(self, sandbox: Sandbox) -> None:
         """A program that needs a bit of everything passes, sealed, with its output, in every worker."""
@@ -281,7 +297,7 @@ class Bench:
             word = secrets.token_hex(8)
             verdict = _wait(sandbox.submit(_CANARY, Asserts([f"assert f('{word}') == '{word[::-1]}'"])), 30)
             if not verdict.passed or not verdict.sealed or verdict.stdout != word + "\n":
-                raise AssertionError(f"{_short(verdict)}, output {verdict.stdout[:100]!r}")
+                raise Harmed(f"{_short(verdict)}, output {verdict.stdout[:100]!r}")
 
 
 _CANARY = """
@@ -370,8 +386,8 @@ def _family() -> list[psutil.Process]:
         return []
 
 
-def _family_size() -> int:
-    return len(_family())
+def _pids() -> set[int]:
+    return {process.pid for process in _family()}
 
 
 def _wait(future: Future[Any], seconds: float) -> Any:

@@ -156,7 +156,7 @@ def f(x):
     while frame:
         walk(frame.f_code, found)
         for v in list(frame.f_globals.values()):
-            if hasattr(v, '__code__'):
+            if hasattr(getattr(v, '__code__', None), 'co_consts'):
                 walk(v.__code__, found)
         frame = frame.f_back
     return nearest(found, 1)
@@ -327,8 +327,7 @@ def f(x):
         for v in list(vars(module).values()) if hasattr(module, '__dict__') else ():
             if isinstance(v, (str, bytes, list, tuple, dict)):
                 found += secrets(repr(v)[:100000])
-            if hasattr(v, '__code__'):
-                found += secrets(repr(v.__code__.co_consts))
+            found += secrets(repr(getattr(getattr(v, '__code__', None), 'co_consts', '')))
     frame = sys._getframe(1)
     while frame:
         found += secrets(repr(frame.f_code.co_consts))
@@ -459,7 +458,7 @@ def f(x):
         """
 def f(x):
     found, count = [], 0
-    for top in ('/tmp', '/dev/shm', '/var/tmp', '/run', '/ace', '/home', '/root', '/work', os.getcwd(), os.path.expanduser('~')):
+    for top in (os.getcwd(), os.path.expanduser('~'), '/ace', '/tmp', '/dev/shm', '/var/tmp', '/run', '/home', '/root', '/work'):
         for place, folders, files in os.walk(top):
             for name in files:
                 count += 1
@@ -657,7 +656,8 @@ class Look(str):
             found += secrets(repr(dict(frame.f_locals))[:100000] + repr(frame.f_code.co_consts))
             frame = frame.f_back
         return nearest(found, 1)
-    __str__ = __repr__ = __format__ = look
+    __str__ = __format__ = look
+    __repr__ = object.__repr__
     def __iter__(self):
         return iter([self.look()])
     def __getitem__(self, k):
