@@ -19,7 +19,7 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
 
 Anything else passes. The behaviour of the worker itself is its one argument: `refuse`, `empty` (no interpreter in the
 jail), `die-at-start`, `unprepared` (dies on each unit before `I`), `no-canary` (dies in every unit that has the
-canary's program), or `normal`.
+canary's program), `bad-canary` (fails it), or `normal`.
 """
 
 import json
@@ -76,6 +76,8 @@ def unit(control: socket.socket, kind: bytes, payload: bytes, behaviour: str) ->
         program, at = blob(payload, at)
         if b"increment" in program and behaviour == "no-canary":
             os.kill(os.getpid(), signal.SIGKILL)
+        if b"increment" in program and behaviour == "bad-canary":
+            program = b"fail"
         if not obey(control, unit_id, number, count, program.split()):
             return
     send(control, "D", struct.pack("<QI", unit_id, 0))

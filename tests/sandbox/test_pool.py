@@ -130,9 +130,10 @@ def test_whatever_a_program_makes_its_worker_say_it_cannot_choose_not_to_be_judg
     assert sandbox.judge("pass", ONE).passed
 
 
-def test_no_program_is_blamed_when_the_canary_dies_too(fake: Maker) -> None:
+@pytest.mark.parametrize("behaviour", ["no-canary", "bad-canary"])
+def test_no_program_is_blamed_when_the_canary_fails_too(fake: Maker, behaviour: str) -> None:
     with pytest.raises(WorkerDied, match="harmless"):
-        fake("no-canary", workers=1).judge("die", ONE)
+        fake(behaviour, workers=1).judge("die", ONE)
 
 
 def test_no_program_is_blamed_for_tests_that_kill_the_judge(fake: Maker) -> None:
@@ -383,6 +384,34 @@ def test_programs_of_one_problem_travel_together_however_they_come(fake: Maker) 
         assert all(future.result(30).passed for future in busy + futures)
     assert sum(sent) == 22
     assert len(sent) < 15
+
+
+def test_forked_child_does_not_keep_our_workers_alive(fake: Maker) -> None:
+    sandbox = fake(workers=1)
+    assert sandbox.judge("pass", ONE).passed
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        started = time.monotonic()
+        sandbox.close()
+        assert time.monotonic() - started < _pool.STOP_S / 2, "the worker did not see the end of the stream"
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_what_a_dropped_stream_had_queued_is_not_run(fake: Maker, tmp_path: Path) -> None:
+    sandbox = fake(workers=1)
+    mark = tmp_path / "mark"
+    stream = sandbox.judge_many(
+        [("sleep 0.1", ONE), *[(f"sleep 0.1 {n}", ONE) for n in range(40)], (f"die-once {mark}", ONE)]
+    )
+    assert next(stream).passed
+    stream.close()
+    assert sandbox.judge("pass", THREE).passed
+    assert not mark.exists()
 
 
 def _descriptors() -> int:
