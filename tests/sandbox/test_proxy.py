@@ -328,6 +328,8 @@ def test_an_exception_class_of_ours_or_of_unittest_cannot_be_raised_into_a_test(
             "def f(*a): raise C(0, '')\n"
         )
         assert not run(program, "for i in (1,):\n    assert f(i) == 2").passed
+        # unittest takes some of its own exceptions for control flow and records no failure
+        assert not run(program, unit("self.assertEqual(f(1), 2)"), "f", "unittest").passed
 
 
 def test_a_unittest_passes_only_if_something_ran() -> None:
@@ -336,6 +338,9 @@ def test_a_unittest_passes_only_if_something_ran() -> None:
     ).passed
     skipping = unit("if not f(1): self.skipTest('nothing to see')\nself.assertEqual(f(1), 5)")
     assert run("def f(x): return 0", skipping, "f", "unittest").status == "failed"
+    beside = skipping + "    def test_easy(self):\n        self.assertEqual(1, 1)\n"
+    assert run("def f(x): return 0", beside, "f", "unittest").status == "failed"
+    assert run("def f(x): return 5", beside, "f", "unittest").status == "passed"
 
 
 def test_a_decorator_that_skips_leaves_the_others_to_decide() -> None:
