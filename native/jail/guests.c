@@ -127,15 +127,15 @@ static bool guest_read(struct guest *g, struct frame_header *h, void **payload, 
     return read_frame(g->fd, h, payload, WIRE_MAX_FROM_GUEST) == 1;
 }
 
-static void describe_death(struct supervisor *s, struct guest *g, const char *what, char *why) {
-    char log[160] = "";
-    (void)s;
-    guest_log(g->role, log, sizeof log);
-    char *line = log;
-    for (char *at = log; *at != '\0'; at++)
-        if (*at == '\n' && at[1] != '\0')
-            line = at + 1; /* the last line of a traceback says what happened */
-    snprintf(why, 256, "the %s %s%s%.140s", g->role, what, *line ? ": " : "", line);
+/* The last line that a guest wrote says what happened: of a traceback, the exception. */
+static void describe_death(struct guest *g, const char *what, char *why) {
+    static char log[16 << 10];
+    size_t size = guest_log(g->role, log, sizeof log);
+    while (size > 0 && (log[size - 1] == '\n' || log[size - 1] == ' '))
+        log[--size] = '\0';
+    const char *newline = strrchr(log, '\n');
+    const char *line = newline != NULL ? newline + 1 : log;
+    snprintf(why, 256, "the %s %s%s%.180s", g->role, what, *line ? ": " : "", line);
 }
 
 bool zygote_start(struct supervisor *s, char *why) {
@@ -149,7 +149,7 @@ bool zygote_start(struct supervisor *s, char *why) {
     struct frame_header h;
     void *payload = NULL;
     if (!guest_wait(&s->zygote, 0, &spent) || !guest_read(&s->zygote, &h, &payload, &s->listener) || h.type != 'Z') {
-        describe_death(s, &s->zygote, "did not become ready", why);
+        describe_death(&s->zygote, "did not become ready", why);
         free(payload);
         guest_stop(&s->zygote);
         return false;
@@ -201,7 +201,7 @@ static bool judge_ask_plan(struct supervisor *s, const struct unit *unit, void *
             snprintf(why, 256, "the judge spent its CPU budget on reading the tests");
             return false;
         }
-        describe_death(s, &s->judge, "died while reading the tests", why);
+        describe_death(&s->judge, "died while reading the tests", why);
         guest_stop(&s->judge);
     }
     return false;

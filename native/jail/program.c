@@ -552,8 +552,13 @@ void program_run(struct supervisor *s, struct program *p) {
         first_pass(s, p, list, count, count == 1);
         second_pass(s, p, list);
     }
+    bool failed = false;
     for (uint32_t i = 0; i < unit->test_count; i++) {
         struct result *r = &p->results[i];
+        /* Answers behind the first failure may have come or not, as it happened: with fail_fast none of them counts. */
+        if (failed && unit->limits.fail_fast)
+            r->status = UNDECIDED;
+        failed = failed || (r->status != UNDECIDED && r->status != PASSED);
         if (r->status == UNDECIDED)
             result_text(r, NOT_RUN, 0, unit->limits.fail_fast && failed_already(p)
                                            ? "not run: an earlier test failed"

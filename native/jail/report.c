@@ -1,7 +1,7 @@
 /* What goes back to the host: unit information, verdicts, the end of a unit.
  *
- * Frames are gathered and sent when there is a packetful, at the end of a unit, or when the oldest has waited: a write
- * per program would cost the host a wake-up per program. */
+ * Frames are gathered and sent when there is a packetful, when the oldest has waited, or when nothing is left to do (the
+ * supervisor's loop sees to that): a write per program would cost the host a wake-up per program. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -77,5 +77,6 @@ void report_done(struct supervisor *s, uint64_t id, const char *trouble) {
         must(bytes_add(&payload, trouble, strlen(trouble)));
     must(bytes_add_frame(&s->to_host, 'D', 0, 0, payload.at, payload.size));
     bytes_free(&payload);
-    report_flush(s);
+    if (trouble != NULL)
+        report_flush(s);
 }

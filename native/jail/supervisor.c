@@ -110,6 +110,8 @@ int supervise(struct config *cfg, int host_fd) {
     for (;;) {
         struct frame_header h;
         void *payload = NULL;
+        if (!wait_readable(s->host, 0))
+            report_flush(s); /* nothing more to do: the host gets what there is */
         int got = read_frame(s->host, &h, &payload, WIRE_MAX_FROM_HOST);
         if (got == 0)
             return 0; /* the host closed the sandbox */
