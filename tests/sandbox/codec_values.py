@@ -98,6 +98,7 @@ def random_graph(seed: int) -> Any:
     """A value whose containers are shared and refer to each other in cycles, of plain and rarer types."""
     draw = random.Random(seed)
     leaves: list[Any] = [
+        "long" * 2000,
         None,
         True,
         0,
