@@ -61,7 +61,7 @@ class Color(enum.IntEnum):
     BLUE = 2
 
 
-class Shade(enum.StrEnum):
+class Shade(str, enum.Enum):  # noqa: UP042 (jailed interpreters may be older than StrEnum)
     DARK = "dark"
 
 
@@ -74,7 +74,7 @@ class Point(NamedTuple):
     y: Any
 
 
-UTC = datetime.UTC
+UTC = datetime.timezone.utc  # noqa: UP017 (jailed interpreters may be older than datetime.UTC)
 EAST = datetime.timezone(datetime.timedelta(hours=2, minutes=30), "east")
 
 # Each arrives as an equal value of the same type.
