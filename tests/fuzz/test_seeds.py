@@ -18,7 +18,7 @@ JAIL = HERE.parents[1] / "native" / "jail"
 LINKED = {
     "unit": ("unit",),
     "plan": ("unit",),
-    "config": ("config", "wire"),
+    "config": ("wire",),
     "wire": ("wire",),
     "frames": ("unit", "wire", "program", "guests", "report"),
     "judge": ("unit", "wire", "program", "player", "report"),

@@ -261,6 +261,7 @@ def decode_value(data: bytes, limits: Limits = _DEFAULT_LIMITS) -> Any:
     Raises:
         CodecError: they are not one value, or it costs more than `limits` allow.
     """
+    kinds.begin()
     try:
         return _decode(data if type(data) is bytes else bytes(data), limits)
     except CodecError:
@@ -357,10 +358,14 @@ def _decode(data: bytes, limits: Limits) -> Any:
             at += 16
         elif read == _ARRAY:
             value, at, step = _read_array(data, at)
-            memory -= 2 * step
+            memory -= 2 * step + _MADE_COST
+            if memory < 0:
+                raise CodecError("the value takes too much memory")
         elif read == _TOKEN:
             value, at = _read_token(data, at, tokens)
             memory -= _MADE_COST
+            if memory < 0:
+                raise CodecError("the value takes too much memory")
         else:
             size = unpack_u32(data, at)[0]
             at += 4
@@ -465,6 +470,8 @@ def _fill_hashing(tag: int, container: Any, items: List[Any]) -> Any:
 def _make_range(parts: List[Any], limits: Limits) -> Any:
     if any(type(part) is not int and type(part) is not bool for part in parts):
         raise CodecError("a range is not made of integers")
+    if max(part.bit_length() for part in parts) > 1024:  # its length takes a division, which is quadratic
+        return Opaque("range", "a range of very large numbers")
     made = range(*parts)
     try:
         if len(made) <= limits.items:

@@ -16,7 +16,6 @@ namedtuple arrives as a tuple with the same field names. An exception arrives as
 from __future__ import annotations
 
 import keyword
-import math
 import re
 import struct
 import sys
@@ -29,6 +28,7 @@ MAX_DIGITS = 10_000  # of a Decimal
 MAX_EXPONENT = 100_000
 MAX_FRACTION_BITS = 8192  # of each part; reducing a fraction is quadratic
 MAX_FIELDS = 255
+MAX_COSTLY = 5000  # see `_spend`
 MAX_DIMENSIONS = 32
 SCALAR = 0xFFFFFFFF  # in the place of an array's number of dimensions
 
@@ -270,6 +270,8 @@ def _describe_time(value: Any, base: Any) -> Described:
 
 
 def _describe_datetime(value: Any, base: Any) -> Described:
+    if type(value).__name__ == "NaTType":  # pandas: a datetime by ancestry, with the fields of the year 1
+        raise _Unknown
     return _DATETIME, _with_known_zone(_parts(base, _DATE_FIELDS + _TIME_FIELDS, value))
 
 
@@ -336,6 +338,27 @@ _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _VALUES, type({}.items()): 
 
 
 # ---- beside the tests: making it -------------------------------------------------------------------------------------
+
+
+_costly = 0
+
+
+def begin() -> None:
+    """A value is about to be decoded."""
+    global _costly
+    _costly = 0
+
+
+def _spend(steps: int) -> None:
+    """Some constructors take far longer than their bytes suggest; this bounds them together, per value.
+
+    Raises:
+        CodecError: it is too much.
+    """
+    global _costly
+    _costly += steps
+    if _costly > MAX_COSTLY:
+        raise CodecError("making the parts of the value takes too long")
 
 
 def empty(kind: int) -> Any:
@@ -459,6 +482,7 @@ def _make_timezone(arguments: Any) -> Any:
 def _make_zone(key: Any) -> Any:
     if not re.fullmatch(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}", _exactly(str, key)):
         raise CodecError("not a time zone")
+    _spend(20)  # it may be looked for in several files
     try:
         import zoneinfo
 
@@ -497,6 +521,7 @@ def _make_namedtuple(description: Any) -> Any:
         raise CodecError("not the fields of a namedtuple")
     kind = _named_types.get((name, fields))
     if kind is None:
+        _spend(5 + len(fields))
         if len(_named_types) >= 64:
             _named_types.clear()  # a value may name any number of them
         members: Dict[str, Any] = {field: property(itemgetter(at)) for at, field in enumerate(fields)}
@@ -630,7 +655,8 @@ _NUMBER_TYPES = {
     "<c8": "<ff",
     "<c16": "<dd",
 }
-_OTHER_TYPES = re.compile(r"<U[0-9]{1,7}|\|S[0-9]{1,7}|<[Mm]8(\[(Y|M|W|D|h|m|s|ms|us|ns)\])?", re.ASCII)
+# No texts of length 0: numpy makes them longer, so that an array is larger than its bytes.
+_OTHER_TYPES = re.compile(r"<U[1-9][0-9]{0,6}|\|S[1-9][0-9]{0,6}|<[Mm]8(\[(Y|M|W|D|h|m|s|ms|us|ns)\])?", re.ASCII)
 
 
 def _describe_scalar(value: Any, base: Any) -> Described:
@@ -667,16 +693,12 @@ def make_array(dtype: str, shape: Optional[Tuple[int, ...]], data: bytes) -> Any
         raise CodecError("not a dtype that travels")
     if dtype[1] == "U" and (any(data[3::4]) or max(data[2::4], default=0) > 16):
         raise CodecError("a text of the value is not Unicode")
+    if dtype == "|b1" and data.translate(None, b"\0\1"):
+        raise CodecError("a truth value of an array is neither 0 nor 1")
     numpy = _numpy()
     if numpy is None:
         return _without_numpy(dtype, shape, data)
-    if dtype[2:] == "0":  # an array of empty texts has no bytes to be made from
-        count = math.prod(shape or ())
-        if data or count > 1_000_000:
-            raise CodecError("not the bytes of an array")
-        array = numpy.zeros(shape or (), dtype)
-    else:
-        array = numpy.frombuffer(data, dtype) if data else numpy.zeros(0, dtype)
+    array = numpy.frombuffer(data, dtype) if data else numpy.zeros(0, dtype)
     if shape is not None:
         return array.reshape(shape).copy()
     if array.size != 1:
