@@ -1,8 +1,10 @@
 /* The private /tmp, and the proof that it is empty before the next program runs.
  *
  * With mounts it is a tmpfs with a cap on bytes and on inodes. An empty tmpfs has exactly the inodes and blocks that
- * it had when it was new, so one statfs proves it clean; anything else is thrown away whole by detaching the mount.
- * A hostile tree (ten thousand levels, a million links) is never walked.
+ * it had when it was new, so one statfs proves it empty; anything else is thrown away whole by detaching the mount.
+ * A hostile tree (ten thousand levels, a million links) is never walked. Its root directory belongs to the program too:
+ * mode, owner and times of it can carry a message, so they must be what they were (extended attributes are refused by
+ * the filter; access times are not kept).
  *
  * Without mounts (seccomp tier) it is a directory of its own. It is emptied by descriptor, never following a link, with
  * a budget of entries; where that is not enough it is moved out of the guests' reach and a fresh one takes its place.
@@ -30,9 +32,22 @@
 static struct {
     fsfilcnt_t free_inodes;
     fsblkcnt_t free_blocks;
+    struct stat fresh; /* the scratch directory itself */
     int parent, discard;
     unsigned long discarded;
 } state = {.parent = -1, .discard = -1};
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool looks_fresh(const struct stat *now)
+{
+    const struct stat *then = &state.fresh;
+    return now->st_mode == then->st_mode && now->st_uid == then->st_uid && now->st_gid == then->st_gid &&
+           same_time(&now->st_mtim, &then->st_mtim) && same_time(&now->st_ctim, &then->st_ctim);
+}
 
 static int mount_fresh(const struct config *cfg)
 {
@@ -41,10 +56,10 @@ static int mount_fresh(const struct config *cfg)
              (unsigned long long)cfg->scratch_mb, (unsigned long long)cfg->scratch_inodes,
              cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->uid : (unsigned long)INNER_ID,
              cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->gid : (unsigned long)INNER_ID);
-    if (mount("tmpfs", MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+    if (mount("tmpfs", MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOATIME, options) < 0)
         return -1;
     struct statfs about;
-    if (statfs(MOUNT_POINT, &about) < 0)
+    if (statfs(MOUNT_POINT, &about) < 0 || stat(MOUNT_POINT, &state.fresh) < 0)
         return -1;
     state.free_inodes = about.f_ffree;
     state.free_blocks = about.f_bfree;
@@ -150,7 +165,9 @@ int remove_below(int directory)
 
 static int make_directory(void)
 {
-    return mkdirat(state.parent, DIRECTORY_NAME, 0700);
+    if (mkdirat(state.parent, DIRECTORY_NAME, 0700) < 0)
+        return -1;
+    return fstatat(state.parent, DIRECTORY_NAME, &state.fresh, AT_SYMLINK_NOFOLLOW);
 }
 
 void scratch_use_directory(struct config *cfg, int parent, int discard, const char *seen)
@@ -160,6 +177,8 @@ void scratch_use_directory(struct config *cfg, int parent, int discard, const ch
     bool for_worker = geteuid() == 0 && cfg->tier != TIER_NONE;
     if (make_directory() < 0 || (for_worker && fchownat(parent, DIRECTORY_NAME, cfg->uid, cfg->gid, 0) < 0))
         jail_fail("scratch", errno, "a directory for temporary files could not be made in %s", seen);
+    if (fstatat(parent, DIRECTORY_NAME, &state.fresh, AT_SYMLINK_NOFOLLOW) < 0)
+        jail_fail("scratch", errno, "the directory for temporary files in %s cannot be looked at", seen);
     snprintf(cfg->scratch, sizeof cfg->scratch, "%s/%s", strcmp(seen, "/") == 0 ? "" : seen, DIRECTORY_NAME);
 }
 
@@ -191,7 +210,7 @@ static bool directory_is_clean(void)
         return false;
     }
     struct stat about;
-    bool clean = fstat(copy, &about) == 0 && (about.st_mode & 07777) == 0700;
+    bool clean = fstat(copy, &about) == 0 && looks_fresh(&about);
     for (struct dirent *entry = readdir(stream); clean && entry != NULL; entry = readdir(stream))
         clean = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
     closedir(stream);
@@ -228,7 +247,9 @@ int scratch_is_clean(const struct config *cfg)
     if (cfg->view != VIEW_MOUNTS)
         return state.parent < 0 || (parent_is_clean() && directory_is_clean());
     struct statfs about;
-    return statfs(MOUNT_POINT, &about) == 0 && about.f_ffree == state.free_inodes && about.f_bfree == state.free_blocks;
+    struct stat directory;
+    return statfs(MOUNT_POINT, &about) == 0 && about.f_ffree == state.free_inodes &&
+           about.f_bfree == state.free_blocks && stat(MOUNT_POINT, &directory) == 0 && looks_fresh(&directory);
 }
 
 int scratch_renew(const struct config *cfg)
