@@ -83,9 +83,9 @@ class Agreement:
 
 UNEXPLAINED = "unexplained"
 
-# Unit tests sleep, start threads and build large things; the plain judge then gives them as
+# Unit tests sleep, start threads and processes, and build large things; the plain judge then gives them as
 # much CPU time, and twenty times that by the wall.
-UNIT_TEST_LIMITS = Limits(cpu_s=5.0, program_cpu_s=5.0, judge_cpu_s=5.0, idle_s=20.0)
+UNIT_TEST_LIMITS = Limits(cpu_s=5.0, program_cpu_s=5.0, judge_cpu_s=5.0, idle_s=20.0, processes=16)
 
 Rule = Callable[[Difference], bool]
 
@@ -110,9 +110,19 @@ CLASSES: dict[str, Rule] = {
     "identity of an object": lambda d: (
         d.row["test_kind"] == "asserts" and bool(re.search(r"\bis\b(?! (not )?None)|\bid\(", d.text))
     ),
-    "asks for the network or other processes": lambda d: (
+    "depends on file permissions": lambda d: (
         d.row["test_kind"] == "unittest"
-        and bool(re.search(r"\bsocket\b|\bsubprocess\b", d.row["program"] + d.text))
+        and d.plain.status == "failed"
+        and bool(re.search(r"\bchmod\b|permission", d.text))
+    ),
+    "asks for the network, the system's programs or its semaphores": lambda d: (
+        d.row["test_kind"] == "unittest"
+        and bool(
+            re.search(
+                r"\b(socket|subprocess|multiprocessing|http|urllib|ftplib|smtplib|os\.system)\b",
+                d.row["program"] + d.text,
+            )
+        )
     ),
 }
 

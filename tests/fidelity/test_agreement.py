@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fidelity.agreement import UNIT_TEST_LIMITS, Agreement, Row, compare, labelled, plain_outcomes
-from tests.fidelity.agreement import workloads as real
+from tests.fidelity.agreement import Agreement, Row, compare, labelled
 
 Workload = Callable[..., list[Row]]
 
@@ -60,37 +59,35 @@ def test_the_publishers_labels_are_confirmed(step: int, workload: Workload) -> N
     ]
 
 
-def passing_in_a_plain_interpreter(name: str, rows: list[Row]) -> list[Row]:
-    return [
-        row
-        for row, outcomes in zip(rows, plain_outcomes(name, rows, UNIT_TEST_LIMITS.cpu_s), strict=True)
-        if all(outcome.passed for outcome in outcomes)
+# What unit tests may ask for and a jail does not have; docs/fidelity.md says more.
+EXCUSED = {"depends on file permissions", "asks for the network, the system's programs or its semaphores"}
+
+
+def check_references(found: Agreement) -> None:
+    """A reference solution that passes in a plain interpreter passes here, unless it asks for what no jail has."""
+    assert found.agreed > 0
+    refused = [
+        difference
+        for name, listed in found.differences.items()
+        for difference in listed
+        if difference.plain.passed and name not in EXCUSED
     ]
+    assert refused == [], "\n".join(map(str, refused))
 
 
-@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_reference_solutions_that_need_only_the_standard_library_pass_their_unit_tests(
-    step: int, workload: Workload
+    workload: Workload,
 ) -> None:
-    chosen = [
+    rows = [
         row
         for row in workload("bigcodebench_canonical")
         if all(name.partition(".")[0] in sys.stdlib_module_names for name in row["needs"])
-    ][::step]
-    judge_all_pass("bigcodebench_canonical", chosen)
+    ]
+    check_references(compare("bigcodebench_canonical", rows))
 
 
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_reference_classes_pass_their_unit_tests(step: int, workload: Workload) -> None:
-    judge_all_pass("classeval_canonical", workload("classeval_canonical", step=step))
-
-
-def judge_all_pass(name: str, rows: list[Row]) -> None:
-    from acesandbox import Sandbox
-
-    rows = passing_in_a_plain_interpreter(name, rows)
-    assert rows
-    with Sandbox(limits=UNIT_TEST_LIMITS) as sandbox:
-        verdicts = sandbox.judge_many((row["program"], real.tests_of(row)) for row in rows)
-        failing = [(row["task_id"], v.tests) for row, v in zip(rows, verdicts, strict=True) if not v.passed]
-    assert failing == []
+    check_references(compare("classeval_canonical", workload("classeval_canonical", step=step)))
