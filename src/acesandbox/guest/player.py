@@ -322,6 +322,8 @@ def complete_builtins() -> None:
 
 def rehearse() -> None:
     """Called once in the zygote: go through the paths that every player takes, so that they are warm."""
+    from . import calls  # noqa: F401  (a player with a proxied test would read and run it at its first call)
+
     codec.encode_value([1, "a", 2.5, None, True, (1,), {"k": {1}}, -(10**30)], MAX_VALUE_BYTES)
     try:
         raise ValueError("rehearsal")
