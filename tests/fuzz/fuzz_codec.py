@@ -30,7 +30,8 @@ def one_input(data: bytes) -> None:
     except codec.CodecError:
         return
     again, strict = codec.encode_value(value)
-    if again[:1] != b"O" and (again, strict) != codec.encode_in_python(value):
+    used_up = b"Mi" in data  # by encoding it: an iterator
+    if again[:1] != b"O" and not used_up and (again, strict) != codec.encode_in_python(value):
         raise AssertionError("the encoders disagree")
     codec.decode_value(again)
 

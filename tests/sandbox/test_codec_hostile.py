@@ -370,7 +370,7 @@ def grammatical(draw: random.Random, depth: int) -> bytes:
     if tag in b"r:":
         return bytes([tag]) + b"".join(draw.choice([integer(few), b"N", inner()]) for _ in range(3))
     if tag == ord("M"):
-        kind = draw.choice("dfyhmlzonetxkvwCOFQZ")
+        kind = draw.choice("dfyhmlzonetxkvwiaCOFQZ")
         return made(kind, draw.choice([inner, lambda: sized(b"(", *[inner() for _ in range(few)])])())
     if tag == ord("n"):
         dtype = draw.choice([b"<f8", b"|b1", b"<U2", b"|S3", b"<M8[D]", b"|O", b"<U0"])
@@ -392,6 +392,7 @@ def check(data: bytes) -> bool:
         return False
     repr(value)[:0]
     again = codec.encode(value)
-    assert codec.encode_in_python(value)[0] == again
+    if b"Mi" not in data:  # encoding an iterator uses it up
+        assert codec.encode_in_python(value)[0] == again
     codec.decode_value(again)
     return True

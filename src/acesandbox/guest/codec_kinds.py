@@ -10,7 +10,9 @@ imports a module for the question, and `__class__` is not believed.
 
 An Enum member that is also an int, str or float travels with its name, and arrives as such a number or text which has
 `name` and `value`: `Color.RED == 1` stays true. A plain Enum member is equal to nothing but itself, so it is a token. A
-namedtuple arrives as a tuple with the same field names. An exception arrives as the nearest built-in type.
+namedtuple arrives as a tuple with the same field names. An exception arrives as the nearest built-in type. An iterator
+of a built-in type (generators, `map`, `zip`, those of itertools) is walked before it travels, and arrives as one of the
+same items: `list(f(x))` is what tests do with it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import re
 import struct
 import sys
 from operator import itemgetter
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 MAX_NAME = 200  # bytes of a type's name
 MAX_TEXT = 400  # bytes of a token's text
@@ -29,6 +31,7 @@ MAX_EXPONENT = 100_000
 MAX_FRACTION_BITS = 8192  # of each part; reducing a fraction is quadratic
 MAX_FIELDS = 255
 MAX_COSTLY = 5000  # see `_spend`
+MAX_DRAWN = 100_000  # items of an iterator; it may be endless
 MAX_DIMENSIONS = 32
 SCALAR = 0xFFFFFFFF  # in the place of an array's number of dimensions
 
@@ -62,7 +65,7 @@ class _Unknown(Exception):
 # A kind in upper case is a container that can change: the decoder makes it empty before it reads the argument, which
 # may refer to it. The encoders know no more of a kind than its case.
 _DECIMAL, _FRACTION, _DATE, _TIME, _DATETIME, _TIMEDELTA, _TIMEZONE, _ZONE = b"dfyhmlzo"
-_NAMEDTUPLE, _ENUM, _TYPE, _EXCEPTION, _KEYS, _VALUES, _ITEMS = b"netxkvw"
+_NAMEDTUPLE, _ENUM, _TYPE, _EXCEPTION, _KEYS, _VALUES, _ITEMS, _ITERATOR, _ARRAY = b"netxkvwia"
 _COUNTER, _ORDERED, _DEFAULT, _DEQUE = b"COFQ"
 
 NAMES = {
@@ -81,6 +84,8 @@ NAMES = {
     _KEYS: "dict_keys",
     _VALUES: "dict_values",
     _ITEMS: "dict_items",
+    _ITERATOR: "iterator",
+    _ARRAY: "array",
     _COUNTER: "Counter",
     _ORDERED: "OrderedDict",
     _DEFAULT: "defaultdict",
@@ -210,6 +215,8 @@ def _describe(value: Any) -> Described:
         return view, list(value) if view == _VALUES else dict(value) if view == _ITEMS else dict.fromkeys(
             value
         )
+    if kind in _ITERATORS or (kind.__module__ == "itertools" and hasattr(kind, "__next__")):
+        return _ITERATOR, _drawn(value)
     if tuple in bases:
         return _describe_tuple(value, kind)
     if any(base in bases for base in _CARRIED_BASES):
@@ -334,6 +341,41 @@ def _describe_exception(value: Any, base: Any) -> Described:
     raise _Unknown
 
 
+def _drawn(iterator: Any) -> Tuple[List[Any], Optional[str]]:
+    """What an iterator has to give, and why that is not all."""
+    items: List[Any] = []
+    try:
+        for item in iterator:
+            if len(items) >= MAX_DRAWN:
+                return items, f"an iterator's first {MAX_DRAWN} items travel"
+            items.append(item)
+    except Exception as error:  # of the program: it is raised again when whoever walks the copy comes to it
+        name = type.__dict__["__name__"].__get__(type(error))
+        try:
+            return items, f"{name}: {error}"[:MAX_TEXT]
+        except Exception:
+            return items, name
+    return items, None
+
+
+def _describe_array_of_numbers(value: Any, base: Any) -> Described:
+    return _ARRAY, (base.typecode.__get__(value), base.tolist(value))
+
+
+_ITERATORS = frozenset(
+    (
+        *(type(_ for _ in ()), map, filter, zip, enumerate, reversed, type(reversed([])), type(iter(int, 1))),
+        *map(
+            type, map(iter, ((), [], "", "é", b"", bytearray(), {}, {}.values(), {}.items(), set(), range(0)))
+        ),
+        *(
+            type(iter(range(1 << 70))),
+            type(reversed({})),
+            type(reversed({}.values())),
+            type(reversed({}.items())),
+        ),
+    )
+)
 _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _VALUES, type({}.items()): _ITEMS}
 
 
@@ -590,6 +632,26 @@ def _make_items(items: Any) -> Any:
     return _exactly(dict, items).items()
 
 
+def _make_iterator(description: Any) -> Any:
+    items, ended = _exactly(tuple, description)
+    _exactly(list, items)
+    return iter(items) if ended is None else _broken_off(items, _exactly(str, ended))
+
+
+def _broken_off(items: List[Any], why: str) -> Iterator[Any]:
+    yield from items
+    raise RuntimeError(why)
+
+
+def _make_array_of_numbers(description: Any) -> Any:
+    import array
+
+    typecode, numbers = _exactly(tuple, description)
+    if type(typecode) is not str or typecode not in "bBhHiIlLqQfd" or len(typecode) != 1:
+        raise CodecError("not the type of an array")
+    return array.array(typecode, _exactly(list, numbers))
+
+
 def _make_dict(items: Any, container: Any) -> Any:
     for key, value in _exactly(dict, items).items():
         container[key] = value
@@ -629,6 +691,8 @@ _MAKERS: Dict[int, Callable[..., Any]] = {
     _KEYS: _make_keys,
     _VALUES: _make_values,
     _ITEMS: _make_items,
+    _ITERATOR: _make_iterator,
+    _ARRAY: _make_array_of_numbers,
     _COUNTER: _make_dict,
     _ORDERED: _make_dict,
     _DEFAULT: _make_default,
@@ -656,7 +720,9 @@ _NUMBER_TYPES = {
     "<c16": "<dd",
 }
 # No texts of length 0: numpy makes them longer, so that an array is larger than its bytes.
-_OTHER_TYPES = re.compile(r"<U[1-9][0-9]{0,6}|\|S[1-9][0-9]{0,6}|<[Mm]8(\[(Y|M|W|D|h|m|s|ms|us|ns)\])?", re.ASCII)
+_OTHER_TYPES = re.compile(
+    r"<U[1-9][0-9]{0,6}|\|S[1-9][0-9]{0,6}|<[Mm]8(\[(Y|M|W|D|h|m|s|ms|us|ns)\])?", re.ASCII
+)
 
 
 def _describe_scalar(value: Any, base: Any) -> Described:
@@ -747,6 +813,7 @@ _HANDLERS: Dict[str, Tuple[str, Callable[[Any, Any], Described]]] = {
     "OrderedDict": ("collections", _describe_ordered),
     "defaultdict": ("collections", _describe_default),
     "deque": ("collections", _describe_deque),
+    "array": ("array", _describe_array_of_numbers),
     "Enum": ("enum", _describe_enum),
     "Exception": ("builtins", _describe_exception),
     "generic": ("numpy", _describe_scalar),
