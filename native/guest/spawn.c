@@ -36,13 +36,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define CONTROL_FD 3
-#define MAX_FDS 4
+#define CONTROL_FD   3
+#define MAX_FDS      4
 #define READER_BYTES 65536
-#define MAX_PAYLOAD (512u << 20)
+#define MAX_PAYLOAD  (512u << 20)
 
 #ifndef PR_CAP_AMBIENT
-#define PR_CAP_AMBIENT 47
+#define PR_CAP_AMBIENT           47
 #define PR_CAP_AMBIENT_CLEAR_ALL 4
 #endif
 
@@ -78,7 +78,8 @@ static ssize_t receive(int fd, void *into, size_t room)
         struct cmsghdr align;
     } control;
     struct iovec part = {into, room};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     if (got < 0)
         return -1;

@@ -25,7 +25,8 @@ static const double START_CPU_SECONDS = 20; /* imports of preloaded modules incl
 static const double IDLE_SECONDS = 60;
 enum { POLL_MS = 20, BATCH_BYTES = 32 << 10, BATCH_TESTS = 16 };
 
-double now_s(void) {
+double now_s(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
@@ -33,7 +34,8 @@ double now_s(void) {
 
 /* CPU time of a process of ours that has not been reaped: the kernel's per-process clock (clock_getcpuclockid(3)
  * computes the same id but asks the kernel first). */
-double process_cpu_s(pid_t pid) {
+double process_cpu_s(pid_t pid)
+{
     clockid_t id = (clockid_t)((~(unsigned)pid << 3) | 2);
     struct timespec t;
     if (clock_gettime(id, &t) < 0)
@@ -41,12 +43,14 @@ double process_cpu_s(pid_t pid) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-bool wait_readable(int fd, int timeout_ms) {
+bool wait_readable(int fd, int timeout_ms)
+{
     struct pollfd p = {.fd = fd, .events = POLLIN};
     return poll(&p, 1, timeout_ms) > 0;
 }
 
-void guest_stop(struct guest *g) {
+void guest_stop(struct guest *g)
+{
     if (g->pid > 0) {
         kill(g->pid, SIGKILL);
         while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
@@ -58,7 +62,8 @@ void guest_stop(struct guest *g) {
     g->fd = -1;
 }
 
-static bool guest_exec(struct supervisor *s, struct guest *g, char *why) {
+static bool guest_exec(struct supervisor *s, struct guest *g, char *why)
+{
     guest_stop(g);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
@@ -86,7 +91,8 @@ static bool guest_exec(struct supervisor *s, struct guest *g, char *why) {
 }
 
 /* Wait until the guest has something to say. False when it is dead or broken; *spent_out: it used up its budget. */
-static bool guest_wait(struct guest *g, double cpu_budget, bool *spent_out) {
+static bool guest_wait(struct guest *g, double cpu_budget, bool *spent_out)
+{
     double start_cpu = g->fresh ? 0 : process_cpu_s(g->pid);
     double budget = cpu_budget + (g->fresh ? START_CPU_SECONDS : 0);
     double last_cpu = start_cpu, last_progress = now_s();
@@ -108,7 +114,8 @@ static bool guest_wait(struct guest *g, double cpu_budget, bool *spent_out) {
 }
 
 /* Read one frame with at most one descriptor. */
-static bool guest_read(struct guest *g, struct frame_header *h, void **payload, int *fd) {
+static bool guest_read(struct guest *g, struct frame_header *h, void **payload, int *fd)
+{
     char byte;
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -128,7 +135,8 @@ static bool guest_read(struct guest *g, struct frame_header *h, void **payload, 
 }
 
 /* The last line that a guest wrote says what happened: of a traceback, the exception. */
-static void describe_death(struct guest *g, const char *what, char *why) {
+static void describe_death(struct guest *g, const char *what, char *why)
+{
     static char log[16 << 10];
     size_t size = guest_log(g->role, log, sizeof log);
     while (size > 0 && (log[size - 1] == '\n' || log[size - 1] == ' '))
@@ -138,7 +146,8 @@ static void describe_death(struct guest *g, const char *what, char *why) {
     snprintf(why, 256, "the %s %s%s%.180s", g->role, what, *line ? ": " : "", line);
 }
 
-bool zygote_start(struct supervisor *s, char *why) {
+bool zygote_start(struct supervisor *s, char *why)
+{
     if (!guest_exec(s, &s->zygote, why))
         return false;
     s->replies_due = 0;
@@ -159,14 +168,16 @@ bool zygote_start(struct supervisor *s, char *why) {
     return true;
 }
 
-bool judge_start(struct supervisor *s, char *why) {
+bool judge_start(struct supervisor *s, char *why)
+{
     s->judge_knows = NULL;
     return guest_exec(s, &s->judge, why);
 }
 
 enum answer { ANSWERED, DIED, SPENT };
 
-static enum answer judge_answer(struct supervisor *s, double budget, struct frame_header *h, void **payload) {
+static enum answer judge_answer(struct supervisor *s, double budget, struct frame_header *h, void **payload)
+{
     bool spent;
     if (guest_wait(&s->judge, budget, &spent) && guest_read(&s->judge, h, payload, NULL)) {
         s->judge.fresh = false;
@@ -178,7 +189,8 @@ static enum answer judge_answer(struct supervisor *s, double budget, struct fram
 }
 
 /* Hand over the problem; the plan in *payload. Tried twice: the judge may have been killed from outside. */
-static bool judge_ask_plan(struct supervisor *s, const struct unit *unit, void **payload, size_t *size, char *why) {
+static bool judge_ask_plan(struct supervisor *s, const struct unit *unit, void **payload, size_t *size, char *why)
+{
     for (int attempt = 0; attempt < 2; attempt++) {
         if (s->judge.pid <= 0 && !judge_start(s, why))
             return false;
@@ -207,13 +219,15 @@ static bool judge_ask_plan(struct supervisor *s, const struct unit *unit, void *
     return false;
 }
 
-bool judge_plan(struct supervisor *s, struct unit *unit, char *why) {
+bool judge_plan(struct supervisor *s, struct unit *unit, char *why)
+{
     void *payload = NULL;
     size_t size = 0;
     return judge_ask_plan(s, unit, &payload, &size, why) && plan_parse(unit, payload, size, why);
 }
 
-bool judge_ready(struct supervisor *s, const struct unit *unit, char *why) {
+bool judge_ready(struct supervisor *s, const struct unit *unit, char *why)
+{
     if (s->judge.pid > 0 && s->judge_knows == unit)
         return true;
     void *payload = NULL;
@@ -225,7 +239,8 @@ bool judge_ready(struct supervisor *s, const struct unit *unit, char *why) {
 }
 
 bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct span *payloads, size_t n,
-                  uint8_t type, char *why) {
+                  uint8_t type, char *why)
+{
     static const char too_long[] = "deciding this result took more than the judge's CPU budget";
     static const char killed_judge[] = "deciding this result killed the judge twice";
     size_t done = 0, sent = 0;
@@ -235,7 +250,8 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
             return false;
         struct bytes batch = {0};
         sent = done;
-        while (sent < n && sent - done < BATCH_TESTS && (sent == done || batch.size + payloads[sent].size < BATCH_BYTES)) {
+        while (sent < n && sent - done < BATCH_TESTS &&
+               (sent == done || batch.size + payloads[sent].size < BATCH_BYTES)) {
             if (bytes_add_frame(&batch, type, 0, (uint16_t)tests[sent], payloads[sent].at, payloads[sent].size) < 0) {
                 snprintf(why, 256, "out of memory");
                 return false;
@@ -285,7 +301,8 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
     return true;
 }
 
-pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why) {
+pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why)
+{
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!judge_ready(s, unit, why))
             return -1;
@@ -301,7 +318,8 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *w
             struct cmsghdr align;
         } control;
         memset(&control, 0, sizeof control);
-        struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        struct msghdr m = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;

@@ -33,7 +33,8 @@ enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
 
 /* ---- start ---- */
 
-static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu_seconds, uint64_t space) {
+static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu_seconds, uint64_t space)
+{
     struct supervisor *s = pl->s;
     struct {
         struct frame_header h;
@@ -45,7 +46,9 @@ static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu
         struct cmsghdr align;
     } control;
     memset(&control, 0, sizeof control);
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
                        .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int))};
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
@@ -55,7 +58,8 @@ static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu
     return sendmsg(s->zygote.fd, &m, MSG_NOSIGNAL) == (ssize_t)sizeof request;
 }
 
-static bool trouble(struct player *pl, const char *format, const char *detail) {
+static bool trouble(struct player *pl, const char *format, const char *detail)
+{
     static char text[256];
     snprintf(text, sizeof text, format, detail);
     pl->program->trouble = text;
@@ -63,25 +67,29 @@ static bool trouble(struct player *pl, const char *format, const char *detail) {
     return false;
 }
 
-static void close_fd(int *fd) {
+static void close_fd(int *fd)
+{
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
 }
 
 /* Pipes for output, when anybody wants it: else the player's 1 and 2 are /dev/null. */
-static bool make_pipe(int ours_theirs[2]) {
+static bool make_pipe(int ours_theirs[2])
+{
     if (pipe2(ours_theirs, O_CLOEXEC) < 0)
         return false;
     return fcntl(ours_theirs[0], F_SETFL, O_NONBLOCK) == 0;
 }
 
-void player_init(struct player *pl, struct supervisor *s, struct program *p) {
+void player_init(struct player *pl, struct supervisor *s, struct program *p)
+{
     *pl = (struct player){.s = s, .program = p, .sock = -1, .out = -1, .err = -1, .test_sock = -1, .proxied = -1};
     pl->main.pid = pl->test_process.pid = -1;
 }
 
-bool player_start(struct player *pl, int stdin_fd) {
+bool player_start(struct player *pl, int stdin_fd)
+{
     struct supervisor *s = pl->s;
     struct program *p = pl->program;
     pl->main.pid = 0;
@@ -122,7 +130,8 @@ bool player_start(struct player *pl, int stdin_fd) {
 }
 
 /* The zygote answers every request with a pid; the last one is this player's. */
-static bool learn_pid(struct player *pl) {
+static bool learn_pid(struct player *pl)
+{
     struct supervisor *s = pl->s;
     while (s->replies_due > 0) {
         struct frame_header h;
@@ -149,7 +158,8 @@ static bool learn_pid(struct player *pl) {
 /* ---- clocks ---- */
 
 /* Nanoseconds a process's first thread has waited for a processor, in seconds (proc(5), /proc/pid/schedstat). */
-static double run_queue_wait_s(const struct player *pl, pid_t pid) {
+static double run_queue_wait_s(const struct player *pl, pid_t pid)
+{
     if (pl->s->cfg->proc_dir < 0)
         return 0;
     char name[32], text[96];
@@ -170,13 +180,15 @@ static double run_queue_wait_s(const struct player *pl, pid_t pid) {
  * else is in the jail's /proc and is no guest of ours belongs to the program. */
 static double tree_cpu_s(const struct player *pl);
 
-static double player_cpu_s(const struct player *pl) {
+static double player_cpu_s(const struct player *pl)
+{
     if (pl->s->cfg->processes > 0 && pl->s->cfg->proc_dir >= 0)
         return tree_cpu_s(pl);
     return process_cpu_s(pl->main.pid);
 }
 
-static void new_stage(struct player *pl) {
+static void new_stage(struct player *pl)
+{
     pl->stage_wall = now_s();
     if (!pl->watched)
         return;
@@ -189,7 +201,8 @@ static void new_stage(struct player *pl) {
     }
 }
 
-static void check_clocks(struct player *pl, bool waiting_for_us) {
+static void check_clocks(struct player *pl, bool waiting_for_us)
+{
     double wall = now_s(), player_cpu = player_cpu_s(pl) - pl->stage_cpu;
     bool testing = pl->test_process.pid > 0 && !pl->test_process.gone;
     double test_cpu = testing ? process_cpu_s(pl->test_process.pid) - pl->stage_test_cpu : 0;
@@ -220,7 +233,8 @@ static void check_clocks(struct player *pl, bool waiting_for_us) {
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
-static double tree_cpu_s(const struct player *pl) {
+static double tree_cpu_s(const struct player *pl)
+{
     const struct supervisor *s = pl->s;
     int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *proc = fd < 0 ? NULL : fdopendir(fd);
@@ -261,7 +275,8 @@ static double tree_cpu_s(const struct player *pl) {
 /* Two values of which the expected one is a scalar, and whose bytes differ: is that the end of it? Only what is unequal
  * under `==` and under `is`, whatever the judge's rule, is answered here; numbers of different types are left to the
  * judge (1 == True == 1.0), and so are two floats (0.0 == -0.0). Saves a round trip for most wrong answers. */
-static bool surely_different(const struct span expected, const uint8_t *value, size_t size) {
+static bool surely_different(const struct span expected, const uint8_t *value, size_t size)
+{
     if (expected.size == 0 || size == 0)
         return false;
     char wanted = (char)expected.at[0], got = (char)value[0];
@@ -274,7 +289,8 @@ static bool surely_different(const struct span expected, const uint8_t *value, s
     return !both_numbers || both_truths;
 }
 
-static void settle_value(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+static void settle_value(struct player *pl, const struct frame_header *h, const uint8_t *payload)
+{
     uint32_t at = pl->queue[pl->answered];
     const struct test *t = &pl->program->unit->tests[at];
     struct result *r = &pl->program->results[at];
@@ -302,7 +318,8 @@ static void settle_value(struct player *pl, const struct frame_header *h, const 
     pl->answered++;
 }
 
-static void settle_text(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+static void settle_text(struct player *pl, const struct frame_header *h, const uint8_t *payload)
+{
     struct result *r = &pl->program->results[pl->queue[pl->answered]];
     uint32_t microseconds;
     memcpy(&microseconds, payload, sizeof microseconds);
@@ -312,7 +329,8 @@ static void settle_text(struct player *pl, const struct frame_header *h, const u
 }
 
 /* One frame of the player. False: out of turn. */
-static bool hear(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+static bool hear(struct player *pl, const struct frame_header *h, const uint8_t *payload)
+{
     const struct unit *unit = pl->program->unit;
     const struct test *t = pl->answered < pl->queued ? &unit->tests[pl->queue[pl->answered]] : NULL;
     bool in_turn = pl->loaded && t != NULL && h->index == t->number && h->length >= 4;
@@ -364,7 +382,8 @@ static bool hear(struct player *pl, const struct frame_header *h, const uint8_t 
 }
 
 /* One frame of the test process. */
-static bool hear_test(struct player *pl, const struct frame_header *h, const uint8_t *payload) {
+static bool hear_test(struct player *pl, const struct frame_header *h, const uint8_t *payload)
+{
     if (pl->proxied < 0 || pl->proxy_done)
         return false;
     const struct test *t = &pl->program->unit->tests[pl->proxied];
@@ -384,8 +403,9 @@ static bool hear_test(struct player *pl, const struct frame_header *h, const uin
 }
 
 /* Parse what has arrived. Returns the number of frames, -1 for a violation. */
-static int parse(struct player *pl, struct bytes *in, bool (*handler)(struct player *, const struct frame_header *,
-                                                                       const uint8_t *)) {
+static int parse(struct player *pl, struct bytes *in,
+                 bool (*handler)(struct player *, const struct frame_header *, const uint8_t *))
+{
     size_t at = 0;
     int frames = 0;
     while (in->size - at >= sizeof(struct frame_header)) {
@@ -405,7 +425,8 @@ static int parse(struct player *pl, struct bytes *in, bool (*handler)(struct pla
 }
 
 /* Read what is there. 1: something; 0: nothing now; -1: end of stream. */
-static int slurp(struct player *pl, int fd, struct bytes *in) {
+static int slurp(struct player *pl, int fd, struct bytes *in)
+{
     static uint8_t chunk[CHUNK];
     int got_any = 0;
     for (;;) {
@@ -424,7 +445,8 @@ static int slurp(struct player *pl, int fd, struct bytes *in) {
     }
 }
 
-static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut) {
+static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut)
+{
     static uint8_t chunk[CHUNK];
     if (*fd < 0)
         return;
@@ -446,14 +468,16 @@ static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut) {
     }
 }
 
-static void drain_outputs(struct player *pl) {
+static void drain_outputs(struct player *pl)
+{
     struct program *p = pl->program;
     drain_output(&pl->out, &p->out, p->unit->limits.output, &p->out_cut);
     drain_output(&pl->err, &p->err, p->unit->limits.output, &p->err_cut);
 }
 
 /* Send what the socket takes of `out`. */
-static void push(int fd, struct bytes *out) {
+static void push(int fd, struct bytes *out)
+{
     while (out->size > 0) {
         ssize_t n = send(fd, out->at, out->size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -469,7 +493,8 @@ static void push(int fd, struct bytes *out) {
 
 /* ---- reaping ---- */
 
-static void reap(struct player *pl) {
+static void reap(struct player *pl)
+{
     struct supervisor *s = pl->s;
     for (;;) {
         int status;
@@ -493,7 +518,8 @@ static void reap(struct player *pl) {
     }
 }
 
-static void kill_and_reap(struct player *pl, struct child *c) {
+static void kill_and_reap(struct player *pl, struct child *c)
+{
     if (c->pid <= 0 || c->gone)
         return;
     kill(c->pid, SIGKILL);
@@ -512,7 +538,8 @@ static void kill_and_reap(struct player *pl, struct child *c) {
 
 /* ---- the loop ---- */
 
-static void receive_notification(struct player *pl) {
+static void receive_notification(struct player *pl)
+{
     struct seccomp_notif *n = calloc(1, 1024); /* the kernel may know a larger struct; it must be zero */
     if (n == NULL)
         return;
@@ -524,7 +551,8 @@ static void receive_notification(struct player *pl) {
 }
 
 /* Sleep until something happens or the next look at the clocks is due, then take in what happened. */
-static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_us) {
+static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_us)
+{
     struct pollfd fds[5];
     int n = 0;
     struct timespec timeout = {0, FIRST_SLEEP_MS * 1000000L};
@@ -534,7 +562,8 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
         timeout.tv_nsec = ms * 1000000L;
         if (pl->deaf_since <= 0 && (pl->interactive || pl->bulky || pl->outgoing.size > 0))
-            fds[n++] = (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
+            fds[n++] =
+                (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
         if (pl->out >= 0)
             fds[n++] = (struct pollfd){.fd = pl->out, .events = POLLIN};
         if (pl->err >= 0)
@@ -597,7 +626,8 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         check_clocks(pl, waiting_for_us);
 }
 
-static void hear_the_rest(struct player *pl) {
+static void hear_the_rest(struct player *pl)
+{
     while (slurp(pl, pl->sock, &pl->incoming) > 0)
         ;
     if (pl->cut == NOT_CUT && parse(pl, &pl->incoming, hear) < 0)
@@ -605,7 +635,8 @@ static void hear_the_rest(struct player *pl) {
     drain_outputs(pl);
 }
 
-void player_pump(struct player *pl, enum until until) {
+void player_pump(struct player *pl, enum until until)
+{
     sigset_t unblocked;
     sigprocmask(SIG_BLOCK, NULL, &unblocked);
     sigdelset(&unblocked, SIGCHLD);
@@ -634,7 +665,8 @@ void player_pump(struct player *pl, enum until until) {
     }
 }
 
-void player_end(struct player *pl) {
+void player_end(struct player *pl)
+{
     struct program *p = pl->program;
     if (pl->main.pid == 0 && !pl->main.gone && !pl->infrastructure)
         (void)learn_pid(pl);

@@ -29,7 +29,8 @@ enum { FOREIGN_KILLS = 3, QUANTUM_SHRINKS = 4 };
 static const double FIRST_PASS_IDLE_S = 0.25;
 static const double FIRST_PASS_OWN_S = 0.1; /* a test's own code imports and sets up before it calls anything */
 
-void result_set(struct result *r, enum status status, int flags, int number, const void *detail, size_t size) {
+void result_set(struct result *r, enum status status, int flags, int number, const void *detail, size_t size)
+{
     r->status = (uint8_t)status;
     r->flags = (uint8_t)flags;
     r->number = (uint16_t)number;
@@ -37,7 +38,8 @@ void result_set(struct result *r, enum status status, int flags, int number, con
     (void)bytes_add(&r->detail, detail, size < DETAIL_MAX ? size : DETAIL_MAX);
 }
 
-static void result_text(struct result *r, enum status status, int number, const char *text) {
+static void result_text(struct result *r, enum status status, int number, const char *text)
+{
     int kept = r->flags & RESULT_ORIGIN_TEST;
     result_set(r, status, kept, number, text, strlen(text));
 }
@@ -59,7 +61,8 @@ struct progress {
 };
 
 /* The status of a player's end that is not an answer. UNDECIDED: run the test again. */
-static enum status status_of_end(struct player *pl, const struct assignment *a, struct result *r) {
+static enum status status_of_end(struct player *pl, const struct assignment *a, struct result *r)
+{
     const struct limits *l = &pl->program->unit->limits;
     char text[128];
     switch (pl->cut) {
@@ -143,7 +146,8 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
 
 /* ---- planned and shared tests go out in one batch, answers come back one frame each ---- */
 
-static bool queue_batch(struct player *pl, const struct assignment *a, uint32_t from, uint32_t to) {
+static bool queue_batch(struct player *pl, const struct assignment *a, uint32_t from, uint32_t to)
+{
     const struct unit *unit = pl->program->unit;
     uint32_t n = to - from;
     uint32_t *queue = realloc(pl->queue, (pl->queued + n + 1) * sizeof *queue);
@@ -170,9 +174,13 @@ static bool queue_batch(struct player *pl, const struct assignment *a, uint32_t 
     return true;
 }
 
-static bool batchable(const struct test *t) { return t->kind == KIND_PLAN || t->kind == KIND_SHARED; }
+static bool batchable(const struct test *t)
+{
+    return t->kind == KIND_PLAN || t->kind == KIND_SHARED;
+}
 
-static uint32_t batch_end(const struct unit *unit, const struct assignment *a, uint32_t from) {
+static uint32_t batch_end(const struct unit *unit, const struct assignment *a, uint32_t from)
+{
     while (from < a->count && batchable(&unit->tests[a->tests[from]]))
         from++;
     return from;
@@ -180,7 +188,8 @@ static uint32_t batch_end(const struct unit *unit, const struct assignment *a, u
 
 enum { AS_MODULE = 0, AS_SCRIPT = 1, SETUP_IS_JSON = 2 };
 
-static bool load_frame(struct bytes *out, struct span setup, struct span source, uint8_t how) {
+static bool load_frame(struct bytes *out, struct span setup, struct span source, uint8_t how)
+{
     uint32_t setup_size = (uint32_t)setup.size, source_size = (uint32_t)source.size;
     struct frame_header h = {(uint32_t)(8 + setup.size + source.size), 'P', how, 0};
     return bytes_add(out, &h, sizeof h) == 0 && bytes_add(out, &setup_size, 4) == 0 &&
@@ -189,7 +198,8 @@ static bool load_frame(struct bytes *out, struct span setup, struct span source,
 }
 
 /* Values that the supervisor could not decide by their bytes go to the judge together. */
-static bool ask_judge(struct player *pl) {
+static bool ask_judge(struct player *pl)
+{
     struct program *p = pl->program;
     uint32_t *tests = malloc((pl->answered + 1) * sizeof *tests);
     struct span *payloads = malloc((pl->answered + 1) * sizeof *payloads);
@@ -213,7 +223,8 @@ static bool ask_judge(struct player *pl) {
 
 /* ---- proxied tests: a test process asks, the player answers, both are clocked ---- */
 
-static bool run_proxied(struct player *pl, uint32_t position) {
+static bool run_proxied(struct player *pl, uint32_t position)
+{
     static char why[256];
     struct program *p = pl->program;
     const struct test *t = &p->unit->tests[position];
@@ -247,7 +258,8 @@ static bool run_proxied(struct player *pl, uint32_t position) {
 
 /* ---- one player ---- */
 
-static struct progress run_player(struct supervisor *s, struct program *p, struct assignment *a) {
+static struct progress run_player(struct supervisor *s, struct program *p, struct assignment *a)
+{
     const struct unit *unit = p->unit;
     struct player pl;
     player_init(&pl, s, p);
@@ -347,7 +359,8 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
 
 /* ---- scripts: standard input to standard output ---- */
 
-static int input_file(struct span input) {
+static int input_file(struct span input)
+{
     int fd = memfd_create("stdin", MFD_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -368,7 +381,8 @@ static int input_file(struct span input) {
 
 /* Run the program as a script; its end as a result in *r (PASSED: exited with 0). False: our fault. */
 static bool run_script(struct supervisor *s, struct program *p, struct span input, struct span setup,
-                       struct assignment *a, struct result *r) {
+                       struct assignment *a, struct result *r)
+{
     struct player pl;
     player_init(&pl, s, p);
     pl.load_limit = pl.test_limit = a->test_limit;
@@ -381,7 +395,8 @@ static bool run_script(struct supervisor *s, struct program *p, struct span inpu
         p->trouble = "cannot make a file for standard input";
         return false;
     }
-    bool ok = load_frame(&pl.outgoing, setup, p->source, p->unit->script ? AS_SCRIPT | SETUP_IS_JSON : AS_SCRIPT) && player_start(&pl, fd);
+    bool ok = load_frame(&pl.outgoing, setup, p->source, p->unit->script ? AS_SCRIPT | SETUP_IS_JSON : AS_SCRIPT) &&
+              player_start(&pl, fd);
     close(fd);
     if (ok) {
         pl.quit_sent = true;
@@ -412,7 +427,8 @@ static bool run_script(struct supervisor *s, struct program *p, struct span inpu
     return ok;
 }
 
-static bool run_stdio(struct supervisor *s, struct program *p, uint32_t position, struct assignment *a) {
+static bool run_stdio(struct supervisor *s, struct program *p, uint32_t position, struct assignment *a)
+{
     struct result *r = &p->results[position];
     const struct test *t = &p->unit->tests[position];
     struct bytes out = p->out, err = p->err;
@@ -444,7 +460,8 @@ static bool run_stdio(struct supervisor *s, struct program *p, uint32_t position
 
 /* ---- the passes ---- */
 
-static uint32_t undecided(const struct program *p, uint32_t *into) {
+static uint32_t undecided(const struct program *p, uint32_t *into)
+{
     uint32_t n = 0;
     for (uint32_t i = 0; i < p->unit->test_count; i++)
         if (p->results[i].status == UNDECIDED)
@@ -452,18 +469,21 @@ static uint32_t undecided(const struct program *p, uint32_t *into) {
     return n;
 }
 
-static bool failed_already(const struct program *p) {
+static bool failed_already(const struct program *p)
+{
     for (uint32_t i = 0; i < p->unit->test_count; i++)
         if (p->results[i].status != UNDECIDED && p->results[i].status != PASSED)
             return true;
     return false;
 }
 
-static bool out_of_wall(const struct program *p) {
+static bool out_of_wall(const struct program *p)
+{
     return p->unit->limits.wall_s > 0 && now_s() - p->started > p->unit->limits.wall_s;
 }
 
-static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, uint32_t count, bool final) {
+static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, uint32_t count, bool final)
+{
     const struct limits *l = &p->unit->limits;
     double quantum = l->quantum_s < l->cpu_s ? l->quantum_s : l->cpu_s;
     double idle = FIRST_PASS_IDLE_S < l->idle_s ? FIRST_PASS_IDLE_S : l->idle_s;
@@ -497,7 +517,8 @@ static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, 
     }
 }
 
-static void second_pass(struct supervisor *s, struct program *p, uint32_t *list) {
+static void second_pass(struct supervisor *s, struct program *p, uint32_t *list)
+{
     const struct limits *l = &p->unit->limits;
     double at_start = p->cpu_s;
     uint32_t count = undecided(p, list);
@@ -507,8 +528,8 @@ static void second_pass(struct supervisor *s, struct program *p, uint32_t *list)
         double left = l->program_cpu_s - (p->cpu_s - at_start);
         if (left <= 0)
             return;
-        struct assignment a = {.tests = &list[i], .count = 1, .idle_limit = l->idle_s, .own_limit = l->judge_cpu_s,
-                               .final = true};
+        struct assignment a = {
+            .tests = &list[i], .count = 1, .idle_limit = l->idle_s, .own_limit = l->judge_cpu_s, .final = true};
         a.test_limit = l->cpu_s < left ? l->cpu_s : left;
         for (int attempt = 0; attempt <= FOREIGN_KILLS; attempt++) {
             if (p->unit->tests[list[i]].kind == KIND_STDIO)
@@ -521,7 +542,8 @@ static void second_pass(struct supervisor *s, struct program *p, uint32_t *list)
     }
 }
 
-static bool program_init(struct program *p) {
+static bool program_init(struct program *p)
+{
     p->results = calloc(p->unit->test_count + 1, sizeof *p->results);
     p->foreign_kills = FOREIGN_KILLS;
     if (p->results == NULL)
@@ -531,7 +553,8 @@ static bool program_init(struct program *p) {
     return true;
 }
 
-void program_run(struct supervisor *s, struct program *p) {
+void program_run(struct supervisor *s, struct program *p)
+{
     const struct unit *unit = p->unit;
     p->started = now_s();
     uint32_t *list = malloc((unit->test_count + 1) * sizeof *list);
@@ -560,9 +583,9 @@ void program_run(struct supervisor *s, struct program *p) {
             r->status = UNDECIDED;
         failed = failed || (r->status != UNDECIDED && r->status != PASSED);
         if (r->status == UNDECIDED)
-            result_text(r, NOT_RUN, 0, unit->limits.fail_fast && failed_already(p)
-                                           ? "not run: an earlier test failed"
-                                           : "not run: the program's budget was spent");
+            result_text(r, NOT_RUN, 0,
+                        unit->limits.fail_fast && failed_already(p) ? "not run: an earlier test failed"
+                                                                    : "not run: the program's budget was spent");
         else if (r->cpu_s >= 0.8 * unit->limits.cpu_s && r->status != NOT_RUN)
             r->flags |= RESULT_NEAR_LIMIT;
         if (r->status == PASSED)
@@ -573,7 +596,8 @@ void program_run(struct supervisor *s, struct program *p) {
 }
 
 /* Put the files of a `run` into the scratch. Names are relative, without `..`, and parents are made as needed. */
-static bool place_files(struct supervisor *s, const struct unit *unit, const char **trouble) {
+static bool place_files(struct supervisor *s, const struct unit *unit, const char **trouble)
+{
     static char why[256];
     for (uint32_t i = 0; i < unit->file_count; i++) {
         char path[1024], name[512];
@@ -610,7 +634,8 @@ static bool place_files(struct supervisor *s, const struct unit *unit, const cha
     return true;
 }
 
-void script_run(struct supervisor *s, struct program *p) {
+void script_run(struct supervisor *s, struct program *p)
+{
     const struct limits *l = &p->unit->limits;
     p->started = now_s();
     if (!program_init(p)) {
@@ -620,13 +645,16 @@ void script_run(struct supervisor *s, struct program *p) {
     if (!place_files(s, p->unit, &p->trouble))
         return;
     uint32_t position = 0;
-    struct assignment a = {.tests = &position, .count = 1, .test_limit = l->cpu_s, .idle_limit = l->idle_s, .final = true};
-    for (int attempt = 0; attempt <= FOREIGN_KILLS && p->results[0].status == UNDECIDED && p->trouble == NULL; attempt++)
+    struct assignment a = {
+        .tests = &position, .count = 1, .test_limit = l->cpu_s, .idle_limit = l->idle_s, .final = true};
+    for (int attempt = 0; attempt <= FOREIGN_KILLS && p->results[0].status == UNDECIDED && p->trouble == NULL;
+         attempt++)
         (void)run_script(s, p, p->unit->input, p->unit->problem, &a, &p->results[0]);
     p->wall_s = now_s() - p->started;
 }
 
-void program_free(struct program *p) {
+void program_free(struct program *p)
+{
     for (uint32_t i = 0; p->results != NULL && i <= p->unit->test_count; i++)
         bytes_free(&p->results[i].detail);
     free(p->results);

@@ -13,25 +13,29 @@ enum { FLUSH_BYTES = 64 << 10 };
 static const double FLUSH_SECONDS = 0.02;
 
 /* Without memory, or without a host, a supervisor has no business: the host sees the end of the stream and retries. */
-static void must(int result) {
+static void must(int result)
+{
     if (result < 0)
         _exit(3);
 }
 
-void report_flush(struct supervisor *s) {
+void report_flush(struct supervisor *s)
+{
     if (s->to_host.size > 0)
         must(write_full(s->host, s->to_host.at, s->to_host.size));
     s->to_host.size = 0;
     s->flushed_at = now_s();
 }
 
-static void put_blob(struct bytes *b, const void *data, size_t size) {
+static void put_blob(struct bytes *b, const void *data, size_t size)
+{
     uint32_t n = (uint32_t)size;
     must(bytes_add(b, &n, sizeof n));
     must(bytes_add(b, data, size));
 }
 
-void report_verdict(struct supervisor *s, const struct program *p) {
+void report_verdict(struct supervisor *s, const struct program *p)
+{
     struct bytes *b = &s->to_host;
     const struct unit *unit = p->unit;
     size_t start = b->size;
@@ -60,7 +64,8 @@ void report_verdict(struct supervisor *s, const struct program *p) {
         report_flush(s);
 }
 
-void report_info(struct supervisor *s, const struct unit *unit) {
+void report_info(struct supervisor *s, const struct unit *unit)
+{
     struct bytes payload = {0};
     must(bytes_add(&payload, &unit->id, sizeof unit->id));
     must(bytes_add(&payload, unit->info.at, unit->info.size));
@@ -68,7 +73,8 @@ void report_info(struct supervisor *s, const struct unit *unit) {
     bytes_free(&payload);
 }
 
-void report_done(struct supervisor *s, uint64_t id, const char *trouble) {
+void report_done(struct supervisor *s, uint64_t id, const char *trouble)
+{
     struct bytes payload = {0};
     uint32_t failed = trouble != NULL;
     must(bytes_add(&payload, &id, sizeof id));

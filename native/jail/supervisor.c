@@ -24,9 +24,13 @@
 
 #include "supervisor.h"
 
-static void on_child(int signal_number) { (void)signal_number; }
+static void on_child(int signal_number)
+{
+    (void)signal_number;
+}
 
-static void setup_signals(void) {
+static void setup_signals(void)
+{
     struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
     sigaction(SIGCHLD, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -37,7 +41,8 @@ static void setup_signals(void) {
 }
 
 /* Resident and virtual size of the zygote, in bytes, from its statm (proc(5)): the base line of a player's memory. */
-static void measure_zygote(struct supervisor *s) {
+static void measure_zygote(struct supervisor *s)
+{
     if (s->cfg->proc_dir < 0)
         return;
     char name[32], text[128];
@@ -54,7 +59,8 @@ static void measure_zygote(struct supervisor *s) {
     }
 }
 
-static void run_unit(struct supervisor *s, struct unit *unit) {
+static void run_unit(struct supervisor *s, struct unit *unit)
+{
     static char why[256];
     const char *trouble = NULL;
     if (!unit->script) {
@@ -83,7 +89,8 @@ static void run_unit(struct supervisor *s, struct unit *unit) {
         _exit(4); /* whatever is wrong, a fresh jail is the way back; the host reads the reason first */
 }
 
-int supervise(struct config *cfg, int host_fd) {
+int supervise(struct config *cfg, int host_fd)
+{
     static struct supervisor supervisor;
     struct supervisor *s = &supervisor;
     s->cfg = cfg;

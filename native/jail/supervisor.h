@@ -18,8 +18,21 @@
 #include "jail.h"
 
 enum status {
-    PASSED, FAILED, ERROR, SYNTAX_ERROR, MISSING_MODULE, CPU_TIMEOUT, WALL_TIMEOUT, MEMORY_LIMIT, OUTPUT_LIMIT,
-    PROCESS_LIMIT, KILLED, BLOCKED_SYSCALL, EXITED, NOT_RUN, STATUSES,
+    PASSED,
+    FAILED,
+    ERROR,
+    SYNTAX_ERROR,
+    MISSING_MODULE,
+    CPU_TIMEOUT,
+    WALL_TIMEOUT,
+    MEMORY_LIMIT,
+    OUTPUT_LIMIT,
+    PROCESS_LIMIT,
+    KILLED,
+    BLOCKED_SYSCALL,
+    EXITED,
+    NOT_RUN,
+    STATUSES,
     UNDECIDED = 255, /* not a status on the wire: no pass has settled the test yet */
 };
 
@@ -67,7 +80,7 @@ struct unit {
     struct span problem; /* JSON for the judge; for a script: its options */
     struct span *programs;
     uint32_t program_count;
-    struct span input;              /* script: standard input */
+    struct span input; /* script: standard input */
     struct span *file_names, *file_contents;
     uint32_t file_count;
     void *frame;
@@ -101,8 +114,8 @@ struct program {
     uint32_t players;
     struct bytes out, err;
     bool out_cut, err_cut;
-    int exit_code; /* of a script */
-    int foreign_kills; /* how many more kills from outside are forgiven */
+    int exit_code;       /* of a script */
+    int foreign_kills;   /* how many more kills from outside are forgiven */
     const char *trouble; /* our fault: the unit fails with this reason */
 };
 
@@ -119,8 +132,8 @@ struct supervisor {
     struct config *cfg;
     int host;
     struct guest judge, zygote;
-    int listener;           /* seccomp notifications of the players, or -1 */
-    unsigned replies_due;   /* spawn requests whose pid has not been read from the zygote */
+    int listener;         /* seccomp notifications of the players, or -1 */
+    unsigned replies_due; /* spawn requests whose pid has not been read from the zygote */
     uint64_t zygote_resident, zygote_virtual;
     const struct unit *judge_knows; /* the problem the judge holds */
     struct bytes to_host;
@@ -145,7 +158,12 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *w
 /* ---- player.c ---- */
 
 enum cut {
-    NOT_CUT, CUT_CPU, CUT_IDLE, CUT_WALL, CUT_SYSCALL, CUT_PROTOCOL,
+    NOT_CUT,
+    CUT_CPU,
+    CUT_IDLE,
+    CUT_WALL,
+    CUT_SYSCALL,
+    CUT_PROTOCOL,
     CUT_TEST_LIMIT, /* the test's own code ran out of time */
     CUT_TEST_ENDED, /* the test process is gone without a result */
 };

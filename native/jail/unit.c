@@ -14,7 +14,8 @@ struct reader {
     bool bad;
 };
 
-static void take(struct reader *r, void *to, size_t size) {
+static void take(struct reader *r, void *to, size_t size)
+{
     if (r->bad || (size_t)(r->end - r->at) < size) {
         r->bad = true;
         memset(to, 0, size);
@@ -24,12 +25,33 @@ static void take(struct reader *r, void *to, size_t size) {
     r->at += size;
 }
 
-static uint8_t take_u8(struct reader *r) { uint8_t v; take(r, &v, sizeof v); return v; }
-static uint16_t take_u16(struct reader *r) { uint16_t v; take(r, &v, sizeof v); return v; }
-static uint32_t take_u32(struct reader *r) { uint32_t v; take(r, &v, sizeof v); return v; }
-static uint64_t take_u64(struct reader *r) { uint64_t v; take(r, &v, sizeof v); return v; }
+static uint8_t take_u8(struct reader *r)
+{
+    uint8_t v;
+    take(r, &v, sizeof v);
+    return v;
+}
+static uint16_t take_u16(struct reader *r)
+{
+    uint16_t v;
+    take(r, &v, sizeof v);
+    return v;
+}
+static uint32_t take_u32(struct reader *r)
+{
+    uint32_t v;
+    take(r, &v, sizeof v);
+    return v;
+}
+static uint64_t take_u64(struct reader *r)
+{
+    uint64_t v;
+    take(r, &v, sizeof v);
+    return v;
+}
 
-static struct span take_blob(struct reader *r) {
+static struct span take_blob(struct reader *r)
+{
     uint32_t size = take_u32(r);
     struct span v = {r->at, size};
     if (r->bad || (size_t)(r->end - r->at) < size) {
@@ -41,7 +63,8 @@ static struct span take_blob(struct reader *r) {
 }
 
 /* A seconds value: finite and not negative, else the frame is bad. */
-static double take_seconds(struct reader *r) {
+static double take_seconds(struct reader *r)
+{
     double v;
     take(r, &v, sizeof v);
     if (!(v >= 0 && v < 1e9))
@@ -49,7 +72,8 @@ static double take_seconds(struct reader *r) {
     return v;
 }
 
-static void take_limits(struct reader *r, struct limits *l) {
+static void take_limits(struct reader *r, struct limits *l)
+{
     l->cpu_s = take_seconds(r);
     l->program_cpu_s = take_seconds(r);
     l->load_cpu_s = take_seconds(r);
@@ -66,7 +90,8 @@ static void take_limits(struct reader *r, struct limits *l) {
 }
 
 /* An array of `count` elements, refused when the frame could not hold that many of at least `least` bytes each. */
-static void *array(struct reader *r, uint32_t count, size_t least, size_t element) {
+static void *array(struct reader *r, uint32_t count, size_t least, size_t element)
+{
     if (r->bad || count > (size_t)(r->end - r->at) / least) {
         r->bad = true;
         return NULL;
@@ -77,7 +102,8 @@ static void *array(struct reader *r, uint32_t count, size_t least, size_t elemen
     return memory;
 }
 
-bool unit_parse(struct unit *unit, bool script, void *frame, size_t size, char *why) {
+bool unit_parse(struct unit *unit, bool script, void *frame, size_t size, char *why)
+{
     memset(unit, 0, sizeof *unit);
     unit->frame = frame;
     unit->script = script;
@@ -111,7 +137,8 @@ bool unit_parse(struct unit *unit, bool script, void *frame, size_t size, char *
     return true;
 }
 
-bool plan_parse(struct unit *unit, void *frame, size_t size, char *why) {
+bool plan_parse(struct unit *unit, void *frame, size_t size, char *why)
+{
     free(unit->plan_frame);
     free(unit->tests);
     unit->plan_frame = frame;
@@ -150,7 +177,8 @@ bool plan_parse(struct unit *unit, void *frame, size_t size, char *why) {
     return true;
 }
 
-void unit_free(struct unit *unit) {
+void unit_free(struct unit *unit)
+{
     free(unit->programs);
     free(unit->file_names);
     free(unit->file_contents);
@@ -160,7 +188,8 @@ void unit_free(struct unit *unit) {
     memset(unit, 0, sizeof *unit);
 }
 
-int bytes_add(struct bytes *b, const void *data, size_t size) {
+int bytes_add(struct bytes *b, const void *data, size_t size)
+{
     if (size > b->room - b->size) {
         size_t room = b->room < 512 ? 512 : b->room;
         while (room - b->size < size)
@@ -177,20 +206,23 @@ int bytes_add(struct bytes *b, const void *data, size_t size) {
     return 0;
 }
 
-int bytes_add_frame(struct bytes *b, uint8_t type, uint8_t flags, uint16_t index, const void *payload, size_t size) {
+int bytes_add_frame(struct bytes *b, uint8_t type, uint8_t flags, uint16_t index, const void *payload, size_t size)
+{
     struct frame_header h = {(uint32_t)size, type, flags, index};
     if (bytes_add(b, &h, sizeof h) < 0)
         return -1;
     return bytes_add(b, payload, size);
 }
 
-void bytes_drop(struct bytes *b, size_t count) {
+void bytes_drop(struct bytes *b, size_t count)
+{
     b->size -= count;
     if (b->size > 0)
         memmove(b->at, b->at + count, b->size);
 }
 
-void bytes_free(struct bytes *b) {
+void bytes_free(struct bytes *b)
+{
     free(b->at);
     *b = (struct bytes){0};
 }

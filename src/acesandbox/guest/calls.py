@@ -233,8 +233,10 @@ class _Session:
             return self._object(value.value)
         if kind is _Callback:
             return ("C", value._ace_number)
-        if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
-            return ("P", value.__name__)
+        if isinstance(value, type):
+            named: Any = value
+            if getattr(builtins, named.__name__, None) is value:
+                return ("P", named.__name__)
         if kind.__module__ in ("pathlib", "uuid") and kind.__name__ in ("PosixPath", "PurePosixPath", "UUID"):
             return ("K", kind.__name__, str(value))
         if _is_generator(value):

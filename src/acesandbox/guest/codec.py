@@ -16,11 +16,12 @@ is too large or too deep.
 from __future__ import annotations
 
 import struct
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from . import codec_kinds as kinds
 from .codec_kinds import CodecError, Opaque
 
+_native_encode: Optional[Callable[..., Tuple[bytes, bool]]]
 try:
     from ._native import encode as _native_encode
 except ImportError:  # the encoder below gives the same bytes
@@ -46,7 +47,7 @@ def encode_value(value: Any, max_bytes: int = MAX_BYTES) -> Tuple[bytes, bool]:
     """
     try:
         if _native_encode is not None:
-            return _native_encode(value, max_bytes, kinds.describe)  # type: ignore[no-any-return]
+            return _native_encode(value, max_bytes, kinds.describe)
         return encode_in_python(value, max_bytes)
     except (ValueError, OverflowError):
         return kinds.token(value, {}), False

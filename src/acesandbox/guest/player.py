@@ -17,6 +17,7 @@ import os
 import sys
 from time import process_time_ns
 from types import ModuleType
+from typing import Any, Dict, Optional
 
 from . import _native, codec
 
@@ -40,7 +41,7 @@ _OWN_DEPTH = 2
 def play() -> None:
     """Serve frames until `Q` or the end of the socket; never returns."""
     read, exit_now = _native.read_frame, os._exit
-    namespace: dict = {}
+    namespace: Dict[str, Any] = {}
     while True:
         frame = read(3)
         if frame is None:
@@ -62,7 +63,8 @@ def play() -> None:
             loaded = _load(setup, program)
             if loaded is None:
                 _finish(0)
-            namespace = loaded
+            else:
+                namespace = loaded
             _native.write_frame(3, _LOADED, 0, 0)
         elif kind == _CALL:
             from . import calls
@@ -76,7 +78,7 @@ def play() -> None:
             exit_now(112)
 
 
-def _load(setup: dict, program: bytes) -> dict | None:
+def _load(setup: Dict[str, Any], program: bytes) -> Optional[Dict[str, Any]]:
     """Execute the program as a module; None when it did not load (the supervisor has been told)."""
     started = process_time_ns()
     name = setup.get("module", "solution")
@@ -102,7 +104,7 @@ def _load(setup: dict, program: bytes) -> dict | None:
     return namespace
 
 
-def _answer(namespace: dict, index: int, payload: bytes) -> None:
+def _answer(namespace: Dict[str, Any], index: int, payload: bytes) -> None:
     """One planned request: evaluate, encode, send."""
     started = process_time_ns()
     try:
@@ -148,7 +150,7 @@ def _run_coroutine(value: object) -> object:
     return asyncio.run(value)  # type: ignore[arg-type]
 
 
-def _run_shared(namespace: dict, index: int, payload: bytes) -> None:
+def _run_shared(namespace: Dict[str, Any], index: int, payload: bytes) -> None:
     """Run a test's own text beside the program (shared mode: the result says that it is not sealed)."""
     from . import shared
 
@@ -161,7 +163,7 @@ def _run_shared(namespace: dict, index: int, payload: bytes) -> None:
     _native.write_frame(3, _RESULT, status, index, spent.to_bytes(4, "little"), _bounded(text))
 
 
-def _run_script(setup: dict, program: bytes) -> None:
+def _run_script(setup: Dict[str, Any], program: bytes) -> None:
     """Run the program as `__main__`, as `python program.py` would, and exit with its code; never returns."""
     started = process_time_ns()
     sys.argv[:] = ["program.py", *setup.get("args", ())]
@@ -293,7 +295,7 @@ def complete_builtins() -> None:
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
     builtins.help = _sitebuiltins._Helper()
 
-    deadly = {s for s in signal.Signals} - {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+    deadly = set(signal.Signals) - {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
     really_kill, really_abort = os.kill, os.abort
 
     def die_if_deadly(number: int) -> None:
@@ -315,7 +317,11 @@ def complete_builtins() -> None:
             os._exit(128 + signal.SIGABRT)
         really_abort()
 
-    for function, original in ((kill, really_kill), (raise_signal, signal.raise_signal), (abort, really_abort)):
+    for function, original in (
+        (kill, really_kill),
+        (raise_signal, signal.raise_signal),
+        (abort, really_abort),
+    ):
         function.__doc__ = original.__doc__
     os.kill, os.abort, signal.raise_signal = kill, abort, raise_signal  # type: ignore[assignment]
 

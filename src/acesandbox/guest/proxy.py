@@ -305,6 +305,7 @@ class Player:
             frame = _native.read_frame(3)
             if frame is None or frame[0] != _ANSWER:
                 self.end(ERROR, "the player is gone")
+            assert frame is not None  # `end` does not return
             try:
                 form, content, out, err, random_state = self.graph.unpack(frame[3])
                 _replay(out, err)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 import marshal
 import sys
+from typing import Any, Dict, Sequence
 
 from . import _native, player
 
@@ -67,7 +68,7 @@ def main() -> None:
     player.play()
 
 
-def _parse_config(text: str) -> dict:
+def _parse_config(text: str) -> Dict[str, Any]:
     """The launcher's JSON, read as a Python literal: the json module would stay in every player's page tables.
 
     Valid for what the launcher writes: objects, lists, strings without escaped surrogates, numbers, true, false, null.
@@ -75,7 +76,7 @@ def _parse_config(text: str) -> dict:
     return eval(text, {"__builtins__": {}, "true": True, "false": False, "null": None})  # type: ignore[no-any-return]
 
 
-def _forget_start_up(config: dict) -> None:
+def _forget_start_up(config: Dict[str, Any]) -> None:
     """Make `sys.path`, `sys.argv` and the environment what a program may see: the interpreter and its packages."""
     import os
 
@@ -87,7 +88,7 @@ def _forget_start_up(config: dict) -> None:
         os.environ.pop(name, None)
 
 
-def _import_all(preload: tuple) -> None:
+def _import_all(preload: Sequence[str]) -> None:
     import importlib
 
     for name in COMMON_MODULES:
@@ -98,7 +99,7 @@ def _import_all(preload: tuple) -> None:
 
 def _warm_up() -> None:
     code = compile(_WARM_UP, "<program>", "exec")
-    namespace: dict = {"__name__": "warm_up"}
+    namespace: Dict[str, Any] = {"__name__": "warm_up"}
     exec(code, namespace)
     request = marshal.dumps((0, "solve", ([1, 2], True), {}), 2)
     marshal.loads(request)
