@@ -11,8 +11,8 @@
     lures.py          what on the host must stay untouched
     runner.py         runs attacks and says what held
 
-The texts are hostile: they belong into a sandbox. Not covered: side channels in time and caches, faults of the processor,
-and faults of the kernel itself behind system calls that programs need.
+The texts are hostile: they belong into a sandbox. Not covered: side channels in time and caches, faults of the
+processor, and faults of the kernel itself behind system calls that programs need.
 """
 
 from __future__ import annotations

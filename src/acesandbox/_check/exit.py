@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Exit attacks: end before the test can fail, and hope that silence counts as success.
 
 A judge that asks for the exit status takes `sys.exit(0)` for a pass; one that reads a shared array takes whatever was
@@ -11,7 +12,14 @@ from .records import EVERYDAY, EXIT, STDIO, Forgery
 _NO_ANSWER = "a process that dies proves nothing to any judge; here it must also leave the worker unharmed"
 
 ATTACKS = (
-    Forgery("sys_exit_at_load", EXIT, "sys.exit(0) while the module loads", "import sys\nsys.exit(0)\n", EVERYDAY, ("exit_code",)),
+    Forgery(
+        "sys_exit_at_load",
+        EXIT,
+        "sys.exit(0) while the module loads",
+        "import sys\nsys.exit(0)\n",
+        EVERYDAY,
+        ("exit_code",),
+    ),
     Forgery(
         "sys_exit_in_call",
         EXIT,
@@ -20,7 +28,14 @@ ATTACKS = (
         EVERYDAY,
         ("exit_code",),
     ),
-    Forgery("os_exit", EXIT, "os._exit(0), which runs no handler", "import os\ndef f(x):\n    os._exit(0)\n", EVERYDAY, ("exit_code",)),
+    Forgery(
+        "os_exit",
+        EXIT,
+        "os._exit(0), which runs no handler",
+        "import os\ndef f(x):\n    os._exit(0)\n",
+        EVERYDAY,
+        ("exit_code",),
+    ),
     Forgery(
         "posix_exit",
         EXIT,
@@ -30,7 +45,12 @@ ATTACKS = (
         ("exit_code",),
     ),
     Forgery(
-        "os_exit_at_load", EXIT, "os._exit(0) while the module loads", "import os\nos._exit(0)\n", EVERYDAY, ("exit_code",)
+        "os_exit_at_load",
+        EXIT,
+        "os._exit(0) while the module loads",
+        "import os\nos._exit(0)\n",
+        EVERYDAY,
+        ("exit_code",),
     ),
     Forgery(
         "quit",

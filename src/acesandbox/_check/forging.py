@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Forging attacks: make the judge say "passed" for a value that is wrong.
 
 Where program and tests share an interpreter, everything the verdict is made of can be replaced: the comparison, the
@@ -99,7 +100,11 @@ _LIARS = (
             Form(
                 "nested",
                 "asserts",
-                ("assert f(1) == ['@0@']", "assert f(2) == (1, {'k': '@1@'})", "assert f(3) == {'a': ['@2@']}"),
+                (
+                    "assert f(1) == ['@0@']",
+                    "assert f(2) == (1, {'k': '@1@'})",
+                    "assert f(3) == {'a': ['@2@']}",
+                ),
                 "def f(x):\n    return {1: ['@0@'], 2: (1, {'k': '@1@'}), 3: {'a': ['@2@']}}[x]\n",
             ),
         ),
@@ -140,7 +145,14 @@ _LIARS = (
         "operators on the right-hand side, which Python asks first for a subclass",
         "class R(str):\n    def __eq__(self, o):\n        return True\n    def __ne__(self, o):\n        return False\n"
         "    __req__ = __eq__\n    __hash__ = str.__hash__\ndef f(x):\n    return R('x')\n",
-        (Form("reflected", "asserts", ("assert '@0@' == f(1)", "assert not '@1@' != f(2)", "assert ('@2@',) == (f(3),)"), PLANNED.honest),),
+        (
+            Form(
+                "reflected",
+                "asserts",
+                ("assert '@0@' == f(1)", "assert not '@1@' != f(2)", "assert ('@2@',) == (f(3),)"),
+                PLANNED.honest,
+            ),
+        ),
         ("array", "exit_code"),
     ),
     Forgery(
@@ -170,7 +182,11 @@ _LIARS = (
             Form(
                 "negated",
                 "asserts",
-                ("assert not abs(f(1) - #0#) > 1e-6", "assert not (f(3) < #1# or f(3) > #1#)", "assert f(2) == #2#"),
+                (
+                    "assert not abs(f(1) - #0#) > 1e-6",
+                    "assert not (f(3) < #1# or f(3) > #1#)",
+                    "assert f(2) == #2#",
+                ),
                 "def f(x):\n    return {1: #0#, 3: #1#, 2: #2#}[x]\n",
                 free=(0, 1),
             ),
@@ -284,7 +300,11 @@ _PATCHES = (
             Form(
                 "builtins",
                 "asserts",
-                ("assert sorted(f(1)) == ['@0@']", "assert str(f(2)) == '@1@'", "assert set(f(3)) == {'@2@'}"),
+                (
+                    "assert sorted(f(1)) == ['@0@']",
+                    "assert str(f(2)) == '@1@'",
+                    "assert set(f(3)) == {'@2@'}",
+                ),
                 "def f(x):\n    return {1: ['@0@'], 2: '@1@', 3: ['@2@']}[x]\n",
             ),
         ),
@@ -348,7 +368,7 @@ _PATCHES = (
             Form(
                 "math",
                 "asserts",
-                ("import math", "assert math.isclose(f(1), #0#)", "assert __import__('math').isclose(f(2), #1#)"),
+                ("import math", "assert math.isclose(f(1), #0#)", "assert math.isclose(f(2), #1#)"),
                 "def f(x):\n    return {1: #0#, 2: #1#}[x]\n",
                 2,
                 free=(0,),
@@ -367,7 +387,9 @@ _PATCHES = (
             Form(
                 "math_in_script",
                 "check_script",
-                ("import math\ndef check(candidate):\n    for x, want in [(1, #0#), (2, #1#)]:\n        assert math.isclose(candidate(x), want)\n",),
+                (
+                    "import math\ndef check(candidate):\n    for x, want in [(1, #0#), (2, #1#)]:\n        assert math.isclose(candidate(x), want)\n",
+                ),
                 "def f(x):\n    return {1: #0#, 2: #1#}[x]\n",
                 2,
             ),
@@ -388,7 +410,9 @@ _PATCHES = (
             Form(
                 "cmath_in_script",
                 "check_script",
-                ("import cmath\ndef check(candidate):\n    for x, want in [(1, #0#), (2, #1#)]:\n        assert cmath.isclose(candidate(x), want)\n",),
+                (
+                    "import cmath\ndef check(candidate):\n    for x, want in [(1, #0#), (2, #1#)]:\n        assert cmath.isclose(candidate(x), want)\n",
+                ),
                 "def f(x):\n    return {1: #0#, 2: #1#}[x]\n",
                 2,
             ),
@@ -399,7 +423,7 @@ _PATCHES = (
         "shadowed_stdlib_in_cwd",
         FORGING,
         "leave a forged statistics.py, sitecustomize.py and usercustomize.py where the tests may import from",
-        "import os, sys\nCODE = 'def mean(*a):\\n    return type(\"Y\", (float,), {\"__eq__\": lambda a, b: True, \"__ne__\": lambda a, b: False})()\\n'\n"
+        'import os, sys\nCODE = \'def mean(*a):\\n    return type("Y", (float,), {"__eq__": lambda a, b: True, "__ne__": lambda a, b: False})()\\n\'\n'
         "for place in {os.getcwd(), '.'}:\n"
         "    for name in ('statistics.py', 'sitecustomize.py', 'usercustomize.py', 'json.py'):\n        try:\n"
         "            with open(os.path.join(place, name), 'w') as file:\n                file.write(CODE)\n        except OSError:\n            pass\n"
@@ -503,7 +527,11 @@ _PATCHES = (
             Form(
                 "shadowed",
                 "asserts",
-                ("assert sorted(f(1)) == ['@0@']", "assert str(f(2)) == '@1@'", "assert set(f(3)) == {'@2@'}"),
+                (
+                    "assert sorted(f(1)) == ['@0@']",
+                    "assert str(f(2)) == '@1@'",
+                    "assert set(f(3)) == {'@2@'}",
+                ),
                 "def f(x):\n    return {1: ['@0@'], 2: '@1@', 3: ['@2@']}[x]\n",
             ),
         ),
@@ -546,8 +574,8 @@ _REPORTS = (
         FORGING,
         "find every shared memory mapping and fill it with ones, then exit",
         "import gc, mmap, os\ndef f(x):\n    for o in gc.get_objects() + [v for d in gc.get_objects() if isinstance(d, dict) for v in list(d.values())]:\n"
-        "        if isinstance(o, mmap.mmap):\n            try:\n                for i in range(len(o)):\n"
-        "                    if i % 512 == 0:\n                        o[i] = 1\n            except Exception:\n                pass\n"
+        "        if isinstance(o, mmap.mmap):\n            try:\n                o[:] = bytes([1]) * len(o)\n"
+        "            except Exception:\n                pass\n"
         "    os._exit(0)\n",
         EVERYDAY,
         ("array", "counter"),
@@ -643,7 +671,9 @@ _REPORTS = (
             Form(
                 "all_over_map",
                 "check_script",
-                ("def check(candidate):\n    want = iter(['@0@', '@1@', '@2@'])\n    assert all(map(lambda x: candidate(x) == next(want), [1, 2, 3]))\n",),
+                (
+                    "def check(candidate):\n    want = iter(['@0@', '@1@', '@2@'])\n    assert all(map(lambda x: candidate(x) == next(want), [1, 2, 3]))\n",
+                ),
                 PLANNED.honest,
             ),
             Form(
@@ -777,7 +807,11 @@ _ORACLES = (
             Form(
                 "counter",
                 "asserts",
-                ("from collections import Counter", "assert Counter(f(1)) == Counter('@0@')", "assert f(1) == '@0@'"),
+                (
+                    "from collections import Counter",
+                    "assert Counter(f(1)) == Counter('@0@')",
+                    "assert f(1) == '@0@'",
+                ),
                 "def f(x):\n    return '@0@'\n",
                 1,
                 free=(0,),
@@ -819,7 +853,9 @@ TEXT = b"s" + struct.pack("<I", 2) + b"no"
 _BLOB = "struct.pack('<I', 2) + b'ok'"
 
 
-def _frames(name: str, tries: str, body: str, forms: tuple[Form, ...] = EVERYDAY, seconds: float = 15.0) -> Forgery:
+def _frames(
+    name: str, tries: str, body: str, forms: tuple[Form, ...] = EVERYDAY, seconds: float = 15.0
+) -> Forgery:
     return Forgery(name, FORGING, tries, _FRAMES + body, forms, not_plain=_MACHINERY, seconds=seconds)
 
 
@@ -1043,7 +1079,13 @@ def f(x):
 # ---- codec: bytes that no encoder would write ----
 
 
-def _codec(name: str, tries: str, value: str, forms: tuple[Form, ...] = (PLANNED, SCRIPT, FUNCTIONAL), seconds: float = 20.0) -> Forgery:
+def _codec(
+    name: str,
+    tries: str,
+    value: str,
+    forms: tuple[Form, ...] = (PLANNED, SCRIPT, FUNCTIONAL),
+    seconds: float = 20.0,
+) -> Forgery:
     """A program that answers with hand-made codec bytes, whatever frame the answer belongs in."""
     body = f"""
 I = lambda n: struct.pack("<I", n)
@@ -1067,7 +1109,11 @@ _CODEC = (
     _codec("codec_deep_lists", "a list 500,000 levels deep", "(b'[' + I(1)) * 500000 + b'N'"),
     _codec("codec_deep_dicts", "dictionaries in keys in dictionaries", "(b'{' + I(1)) * 100000 + b'N'"),
     _codec("codec_bad_reference", "a reference to a container that does not exist", "b'@' + I(0xFFFFFFF0)"),
-    _codec("codec_reference_to_itself", "a list, a tuple, a set and a dict that contain themselves", "b'[' + I(4) + b'@' + I(0) + b'(' + I(1) + b'@' + I(1) + b'<' + I(1) + b'@' + I(2) + b'{' + I(1) + b'@' + I(3) + b'N'"),
+    _codec(
+        "codec_reference_to_itself",
+        "a list, a tuple, a set and a dict that contain themselves",
+        "b'[' + I(4) + b'@' + I(0) + b'(' + I(1) + b'@' + I(1) + b'<' + I(1) + b'@' + I(2) + b'{' + I(1) + b'@' + I(3) + b'N'",
+    ),
     _codec("codec_tuple_cycle", "a tuple that contains itself", "b'(' + I(1) + b'@' + I(0)"),
     _codec("codec_set_in_itself", "a frozenset that contains itself", "b'>' + I(1) + b'@' + I(0)"),
     _codec(
@@ -1080,24 +1126,74 @@ _CODEC = (
         "nested tuples by back-reference, as a set's member: hashing takes 2**40 steps",
         "b'[' + I(41) + b'(' + I(1) + b'N' + b''.join(b'(' + I(2) + b'@' + I(k) + b'@' + I(k) for k in range(1, 40)) + b'<' + I(1) + b'@' + I(40)",
     ),
-    _codec("codec_unhashable_members", "a set of lists and a dict with list keys", "b'<' + I(1) + b'[' + I(0)"),
+    _codec(
+        "codec_unhashable_members", "a set of lists and a dict with list keys", "b'<' + I(1) + b'[' + I(0)"
+    ),
     _codec("codec_bad_utf8", "text that is not UTF-8", "b's' + I(4) + b'\\xff\\xfe\\x80\\xed'"),
     _codec("codec_giant_int", "an int of 20 MB", "b'I' + I(20 << 20) + b'\\x7f' * (20 << 20)"),
     _codec("codec_range_step_zero", "a range with step 0", "b'r' + (b'i' + bytes(8)) * 3"),
     _codec("codec_range_of_text", "a range made of strings", "b'r' + (b's' + I(1) + b'a') * 3"),
-    _codec("codec_constructors", "every constructor kind there may be, with nonsense", "b'[' + I(256) + b''.join(b'M' + bytes([k]) + b's' + I(3) + b'abc' for k in range(256))"),
-    _codec("codec_constructor_with_none", "constructors of None", "b'[' + I(64) + b''.join(b'M' + bytes([k]) + b'N' for k in range(64))"),
-    _codec("codec_constructor_with_giant_number", "constructors of 10**1,000,000", "b'[' + I(16) + b''.join(b'M' + bytes([k]) + b'I' + I(415000) + b'\\x7f' * 415000 for k in range(16))"),
-    _codec("codec_decimal_exponent", "decimals and fractions with giant exponents as text", "b'[' + I(32) + b''.join(b'M' + bytes([k]) + b's' + I(14) + b'1E+99999999999' for k in range(32))"),
-    _codec("codec_decimal_snan", "signalling nan in every constructor", "b'[' + I(32) + b''.join(b'M' + bytes([k]) + b's' + I(4) + b'sNaN' for k in range(32))"),
-    _codec("codec_numpy_object", "an array of dtype object, which would be unpickled", "b'n' + I(1) + b'O' + I(1) + I(4) + I(32) + b'\\x80\\x04\\x95' + bytes(29)"),
-    _codec("codec_numpy_shape", "an array whose shape overflows", "b'n' + I(3) + b'<f8' + I(4) + I(0xFFFFFFFF) * 4 + I(8) + bytes(8)"),
-    _codec("codec_numpy_dimensions", "an array of four billion dimensions", "b'n' + I(3) + b'<f8' + I(0xFFFFFFF0) + I(1) * 64 + I(8) + bytes(8)"),
-    _codec("codec_numpy_dtype_text", "dtype texts that are programs, structures and commas", "b'[' + I(3) + b''.join(b'n' + I(len(d)) + d + I(0) + I(0) for d in (b'__import__(\"os\")', b'f8,i4', b'V1000000000'))"),
-    _codec("codec_forged_tokens", "tokens that the player never issued, with types of the judge", "b'[' + I(3) + b''.join(b'O' + I(n) + I(3) + b'str' + I(5) + b'pass!' for n in (0, 1, 0xFFFFFFFF))"),
-    _codec("codec_token_text_huge", "a token with a type name and a text of megabytes", "b'O' + I(1) + I(4 << 20) + b'A' * (4 << 20) + I(4 << 20) + b'B' * (4 << 20)"),
+    _codec(
+        "codec_constructors",
+        "every constructor kind there may be, with nonsense",
+        "b'[' + I(256) + b''.join(b'M' + bytes([k]) + b's' + I(3) + b'abc' for k in range(256))",
+    ),
+    _codec(
+        "codec_constructor_with_none",
+        "constructors of None",
+        "b'[' + I(64) + b''.join(b'M' + bytes([k]) + b'N' for k in range(64))",
+    ),
+    _codec(
+        "codec_constructor_with_giant_number",
+        "constructors of 10**1,000,000",
+        "b'[' + I(16) + b''.join(b'M' + bytes([k]) + b'I' + I(415000) + b'\\x7f' * 415000 for k in range(16))",
+    ),
+    _codec(
+        "codec_decimal_exponent",
+        "decimals and fractions with giant exponents as text",
+        "b'[' + I(32) + b''.join(b'M' + bytes([k]) + b's' + I(14) + b'1E+99999999999' for k in range(32))",
+    ),
+    _codec(
+        "codec_decimal_snan",
+        "signalling nan in every constructor",
+        "b'[' + I(32) + b''.join(b'M' + bytes([k]) + b's' + I(4) + b'sNaN' for k in range(32))",
+    ),
+    _codec(
+        "codec_numpy_object",
+        "an array of dtype object, which would be unpickled",
+        "b'n' + I(1) + b'O' + I(1) + I(4) + I(32) + b'\\x80\\x04\\x95' + bytes(29)",
+    ),
+    _codec(
+        "codec_numpy_shape",
+        "an array whose shape overflows",
+        "b'n' + I(3) + b'<f8' + I(4) + I(0xFFFFFFFF) * 4 + I(8) + bytes(8)",
+    ),
+    _codec(
+        "codec_numpy_dimensions",
+        "an array of four billion dimensions",
+        "b'n' + I(3) + b'<f8' + I(0xFFFFFFF0) + I(1) * 64 + I(8) + bytes(8)",
+    ),
+    _codec(
+        "codec_numpy_dtype_text",
+        "dtype texts that are programs, structures and commas",
+        "b'[' + I(3) + b''.join(b'n' + I(len(d)) + d + I(0) + I(0) for d in (b'__import__(\"os\")', b'f8,i4', b'V1000000000'))",
+    ),
+    _codec(
+        "codec_forged_tokens",
+        "tokens that the player never issued, with types of the judge",
+        "b'[' + I(3) + b''.join(b'O' + I(n) + I(3) + b'str' + I(5) + b'pass!' for n in (0, 1, 0xFFFFFFFF))",
+    ),
+    _codec(
+        "codec_token_text_huge",
+        "a token with a type name and a text of megabytes",
+        "b'O' + I(1) + I(4 << 20) + b'A' * (4 << 20) + I(4 << 20) + b'B' * (4 << 20)",
+    ),
     _codec("codec_trailing_bytes", "a right-looking value with more behind it", "TEXT + TEXT"),
-    _codec("codec_non_canonical", "an int in the long form, which the short one would hold", "b'I' + I(4) + b'\\x01\\x00\\x00\\x00'"),
+    _codec(
+        "codec_non_canonical",
+        "an int in the long form, which the short one would hold",
+        "b'I' + I(4) + b'\\x01\\x00\\x00\\x00'",
+    ),
 )
 
 # ---- values that are a burden ----
@@ -1147,8 +1243,29 @@ _BURDENS = (
             Form(
                 "sets_of_results",
                 "asserts",
-                ("assert set(f(1)) == {'@0@'}", "assert dict.fromkeys(f(1)) == {'@0@': None}", "assert f(2) == '@0@'"),
+                (
+                    "assert set(f(1)) == {'@0@'}",
+                    "assert dict.fromkeys(f(1)) == {'@0@': None}",
+                    "assert f(2) == '@0@'",
+                ),
                 "def f(x):\n    return ['@0@'] if x == 1 else '@0@'\n",
+                1,
+            ),
+        ),
+        not_plain="a burden, not a lie",
+        seconds=40.0,
+    ),
+    Forgery(
+        "burden_in_every_test",
+        FORGING,
+        "make each of many tests cost the judge all it may spend on a program",
+        "M = (1 << 61) - 1\ndef f(x):\n    return [k * M for k in range(1, 60000)]\n",
+        (
+            Form(
+                "many_sets",
+                "asserts",
+                tuple(f"assert set(f({n})) == {{'@0@'}}" for n in range(16)),
+                "def f(x):\n    return ['@0@']\n",
                 1,
             ),
         ),
@@ -1195,13 +1312,19 @@ _BURDENS = (
             Form(
                 "walked",
                 "asserts",
-                ("assert list(f(1)) == ['@0@']", "assert set(f(2)) == {'@1@'}", "assert sorted(f(3)) == ['@2@']"),
+                (
+                    "assert list(f(1)) == ['@0@']",
+                    "assert set(f(2)) == {'@1@'}",
+                    "assert sorted(f(3)) == ['@2@']",
+                ),
                 "def f(x):\n    return [{1: '@0@', 2: '@1@', 3: '@2@'}[x]]\n",
             ),
             Form(
                 "walked_in_script",
                 "check_script",
-                ("def check(candidate):\n    n = 0\n    for item in candidate(1):\n        n += 1\n    assert candidate(2) == '@0@'\n",),
+                (
+                    "def check(candidate):\n    n = 0\n    for item in candidate(1):\n        n += 1\n    assert candidate(2) == '@0@'\n",
+                ),
                 "def f(x):\n    return [] if x == 1 else '@0@'\n",
                 1,
             ),
@@ -1363,7 +1486,8 @@ _STDIO = (
         "stdio_frames_on_output",
         FORGING,
         "print frames and verdicts to standard output and every other descriptor",
-        _FRAMES + "data = b''.join(frame(k, i, 0, US + b'ok') for k in 'SXTDVO' for i in range(4))\nsend(data)\nos.write(1, data)\n",
+        _FRAMES
+        + "data = b''.join(frame(k, i, 0, US + b'ok') for k in 'SXTDVO' for i in range(4))\nsend(data)\nos.write(1, data)\n",
         (STDIO,),
         not_plain=_MACHINERY,
     ),

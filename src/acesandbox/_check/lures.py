@@ -161,7 +161,9 @@ class Lures:
 
     def _start_watchman(self, undo: contextlib.ExitStack) -> None:
         self._watchman = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _WATCHMAN, self._tag], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-I", "-S", "-c", _WATCHMAN, self._tag],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._watchman.stdin is not None and self._watchman.stdout is not None
         undo.callback(self._stop_watchman)

@@ -119,8 +119,7 @@ JUDGED = Asserts(["assert f(1) == 'back again'"], entry_point="f")
 
 def whole_text(attack: str, position: str, lures: Mapping[str, object], skip: int = 0) -> str:
     """The text that runs in this position; `skip` trials are left out."""
-    machine = {key: pair for key, pair in SYSCALLS.items()}
-    numbers = f"{{k: v[platform.machine() == 'aarch64'] for k, v in {machine!r}.items()}}"
+    numbers = f"{{k: v[platform.machine() == 'aarch64'] for k, v in {SYSCALLS!r}.items()}}"
     # JSON is read as Python: no true, false or null among the lures.
     common = _COMMON.replace("@lures@", json.dumps(dict(lures))).replace("@numbers@", numbers)
     common = common.replace("@prints@", str(position != "tests")).replace("@skip@", str(skip))

@@ -65,13 +65,13 @@ class Escape:
     tries: str
     program: str
     positions: tuple[str, ...] = ("script", "program", "tests")
-    """Where the text runs: `script` by Sandbox.run, `program` as a judged program, `tests` as test code in the judge."""
+    """Where it runs: `script` by Sandbox.run, `program` as a judged program, `tests` as test code in the judge."""
     limits: dict[str, float] = field(default_factory=dict)
     may_die: bool = True
     """Whether a verdict such as killed or memory_limit is fine; otherwise the attack must report to its end."""
     seconds: float = 15.0
     most_mb: int = 0
-    """Private memory of all the sandbox's processes that must never be exceeded, beyond the idle sandbox; 0: not watched."""
+    """What all the sandbox's processes may hold of private memory beyond the idle sandbox; 0: not watched."""
     most_processes: int = 0
     """Processes and threads likewise."""
     tiers: tuple[str, ...] = ("namespaces", "seccomp")
@@ -201,7 +201,7 @@ NUMBERS = Form(
     "asserts",
     (
         "assert abs(f(1) - #0#) < 1e-6",
-        "assert __import__('math').isclose(f(2), #1#)",
+        "assert abs(f(2) - #1#) <= 0.001, 'second'",
         "assert f(3) == #2#",
         "assert #3# - 1 < f(4) < #3# + 1",
         "assert f(5) - #4# == 0",

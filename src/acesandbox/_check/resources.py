@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Resource attacks: use up processes, memory, files, output, descriptors or time, or die in a way that takes others along.
 
 Every one of them must end by itself or by a limit, within its time, with the worker's memory and processes under the
@@ -449,7 +450,12 @@ def attack():
         "    LIBC.free(ctypes.c_void_p(p))\n    LIBC.free(ctypes.c_void_p(0x1234))\n    for _ in range(100):\n        LIBC.malloc(3000)\n",
     ),
     # ---- time ----
-    _bomb("power_tower", "10**10**8", "def attack():\n    trial('10**10**8', lambda: (10 ** 10 ** 8) > 0 and None)\n", most_mb=1700),
+    _bomb(
+        "power_tower",
+        "10**10**8",
+        "def attack():\n    trial('10**10**8', lambda: (10 ** 10 ** 8) > 0 and None)\n",
+        most_mb=1700,
+    ),
     _bomb(
         "catastrophic_regex",
         "a regular expression that backtracks for ever, inside one C call",
@@ -460,7 +466,9 @@ def attack():
         "one call of a C function that never returns to the interpreter",
         "import hashlib\ndef attack():\n    hashlib.pbkdf2_hmac('sha256', b'', b'', 2 ** 31 - 1)\n",
     ),
-    _bomb("endless_sum", "sum(range(10**13)), inside one C call", "def attack():\n    sum(range(10 ** 13))\n"),
+    _bomb(
+        "endless_sum", "sum(range(10**13)), inside one C call", "def attack():\n    sum(range(10 ** 13))\n"
+    ),
     _bomb("endless_sleep", "sleep for a day", "import time\ndef attack():\n    time.sleep(86400)\n"),
     _bomb(
         "endless_wait",

@@ -23,7 +23,7 @@ from .. import Asserts, Limits, Sandbox, SandboxError, Status, Verdict
 from .._tests import Tests
 from . import prelude
 from .lures import Lures
-from .records import RESOURCES, Attack, Escape, Forgery, Form, Pair, fill, fresh, make_tests
+from .records import CROSS_PROGRAM, EXIT, KERNEL, Attack, Escape, Forgery, Form, Pair, fill, fresh, make_tests
 
 HELD, BROKEN, UNTRIED, FAULTY = "held", "broken", "untried", "faulty"
 
@@ -157,17 +157,17 @@ class Bench:
     def _attack(self, attack: Attack, findings: _Findings) -> None:
         if isinstance(attack, Forgery):
             sandbox = self._sandbox()
-            before = _pids()
+            before = self._at_rest(sandbox)
             for form in attack.forms:
                 self._forge(sandbox, attack, form, findings)
         elif isinstance(attack, Escape):
             sandbox = self._sandbox(1, attack.limits)
-            before = _pids()
+            before = self._at_rest(sandbox)
             for position in attack.positions:
                 self._escape(sandbox, attack, position, findings)
         else:
             sandbox = self._sandbox(2 if attack.parallel else 1, attack.limits)
-            before = _pids()
+            before = self._at_rest(sandbox)
             self._meet(sandbox, attack, findings)
         self._aftermath(sandbox, before, attack.family, findings)
 
@@ -188,7 +188,9 @@ class Bench:
         verdict = _wait(sandbox.submit(attack.program, tests), attack.seconds)
         passed = [n for n, test in enumerate(verdict.tests) if test.passed and n not in form.free]
         if verdict.passed or passed:
-            findings.broken.append(f"{form.name}: passed {'' if verdict.passed else f'tests {passed} '}({_short(verdict)})")
+            findings.broken.append(
+                f"{form.name}: passed {'' if verdict.passed else f'tests {passed} '}({_short(verdict)})"
+            )
         if not verdict.sealed:
             findings.broken.append(f"{form.name}: the program got itself judged unsealed")
         findings.notes.append(verdict.status.value)
@@ -242,7 +244,9 @@ class Bench:
             lines, ended, summary = self._report(sandbox, attack.collect, second, attack.seconds)
             self._judge_report(f"{first} to {second}", lines + planted, findings)
             if not ended and not summary.startswith(Status.BLOCKED_SYSCALL):
-                findings.broken.append(f"{first} to {second}: the collector did not come to its end ({summary})")
+                findings.broken.append(
+                    f"{first} to {second}: the collector did not come to its end ({summary})"
+                )
 
     def _report(
         self, sandbox: Sandbox, text: str, position: str, seconds: float, skip: int = 0
@@ -271,6 +275,11 @@ class Bench:
             elif kind == "fault":
                 findings.faulty.append(f"{where}: {what}: {evidence}")
 
+    def _at_rest(self, sandbox: Sandbox) -> set[int]:
+        """The sandbox's processes with all its workers up, whatever the attack before did to them."""
+        self._canary(sandbox)
+        return _pids()
+
     # After.
 
     def _aftermath(self, sandbox: Sandbox, before: set[int], family: str, findings: _Findings) -> None:
@@ -287,15 +296,20 @@ class Bench:
         after = _pids()
         if len(after) > len(before):
             findings.broken.append(f"{len(after) - len(before)} processes more than before")
-        # One that was used up may be replaced; one that was killed by a program should have been out of its reach.
-        if family != RESOURCES and not before <= after:
+        # One that used up its budget is replaced; one that a program killed should have been out of its reach.
+        if family in (EXIT, CROSS_PROGRAM, KERNEL) and not before <= after:
             findings.broken.append(f"{len(before - after)} of the worker's own processes died")
 
     def _canary(self, sandbox: Sandbox) -> None:
         """A program that needs a bit of everything passes, sealed, with its output, in every worker."""
-        for _ in range(sandbox.workers):
-            word = secrets.token_hex(8)
-            verdict = _wait(sandbox.submit(_CANARY, Asserts([f"assert f('{word}') == '{word[::-1]}'"])), 30)
+        words = [secrets.token_hex(8) for _ in range(sandbox.workers)]
+        # All at once, and each a little slow where there are several: then every worker gets one.
+        program = _CANARY if sandbox.workers == 1 else _CANARY + "\nimport time\ntime.sleep(0.3)\n"
+        futures = [
+            sandbox.submit(program, Asserts([f"assert f('{word}') == '{word[::-1]}'"])) for word in words
+        ]
+        for word, future in zip(words, futures, strict=True):
+            verdict = _wait(future, 30)
             if not verdict.passed or not verdict.sealed or verdict.stdout != word + "\n":
                 raise Harmed(f"{_short(verdict)}, output {verdict.stdout[:100]!r}")
 
@@ -361,7 +375,9 @@ class _Watch:
         found = []
         for pid, status in self.seen.items():
             if "0" in status["Uid"].split() or "0" in status["Gid"].split():
-                found.append(f"process {pid} has the kernel's uid or gid 0 ({status['Uid']}; {status['Gid']})")
+                found.append(
+                    f"process {pid} has the kernel's uid or gid 0 ({status['Uid']}; {status['Gid']})"
+                )
             if int(status["CapEff"], 16) or int(status["CapPrm"], 16) or int(status.get("CapAmb", "0"), 16):
                 found.append(f"process {pid} holds capabilities {status['CapEff']}")
             if status.get("Seccomp", "2") != "2":
@@ -425,5 +441,3 @@ def run(
         for attack in attacks:
             started(attack)
             yield bench.run(attack)
-
-

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Theft: read the expected value wherever it, or the test's text, may lie, and return it.
 
 The programs below look for `ACE-SECRET-` and 32 digits, the shape of every expected value of this corpus, in their own
@@ -27,7 +28,9 @@ def nearest(found, x):
     return found[x - 1] if len(found) >= x else found[0]
 """
 
-_SCAN = _FIND + r"""
+_SCAN = (
+    _FIND
+    + r"""
 import ctypes, gc
 
 def readable(address, size, pipe):
@@ -76,13 +79,22 @@ def scan():
         tail = data[-64:]
     return found
 """
+)
 
 _ONE = Form("one_planned", "asserts", ("assert f(1) == '@0@'",), "def f(x):\n    return '@0@'\n", 1)
-_ONE_LEFT = Form("one_by_script", "check_script", ("def check(candidate):\n    assert candidate(1) == '@0@'\n",), "def f(x):\n    return '@0@'\n", 1)
+_ONE_LEFT = Form(
+    "one_by_script",
+    "check_script",
+    ("def check(candidate):\n    assert candidate(1) == '@0@'\n",),
+    "def f(x):\n    return '@0@'\n",
+    1,
+)
 _ONE_UNIT = Form(
     "one_by_unittest",
     "unittest",
-    ("import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(1), '@0@')\n",),
+    (
+        "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(f(1), '@0@')\n",
+    ),
     "def f(x):\n    return '@0@'\n",
     1,
 )
@@ -279,7 +291,9 @@ def f(x):
             Form(
                 "twice_by_script",
                 "check_script",
-                ("def check(candidate):\n    assert candidate(0) != '@0@'\n    assert candidate(1) == '@0@'\n",),
+                (
+                    "def check(candidate):\n    assert candidate(0) != '@0@'\n    assert candidate(1) == '@0@'\n",
+                ),
                 "def f(x):\n    return '@0@' if x else ''\n",
                 1,
             ),
@@ -681,7 +695,9 @@ def f(x):
             Form(
                 "converted_by_script",
                 "check_script",
-                ("def check(candidate):\n    got = candidate(1)\n    want = '@0@'\n    assert str(got) == want\n",),
+                (
+                    "def check(candidate):\n    got = candidate(1)\n    want = '@0@'\n    assert str(got) == want\n",
+                ),
                 "def f(x):\n    return '@0@'\n",
                 1,
             ),
@@ -747,18 +763,10 @@ print(nearest(found, 1))
         + """
 import time
 def f(x):
-    found = []
-    for place in ('/tmp', '.', '/dev/shm'):
-        try:
-            names = [n for n in os.listdir(place) if n.startswith('ace-retry')]
-        except OSError:
-            continue
-        if names:
-            return 'second run'
-        try:
-            open(os.path.join(place, 'ace-retry'), 'w').close()
-        except OSError:
-            pass
+    mark = 'ace-retry-%d' % x
+    if os.path.exists(mark):
+        return 'second run'
+    open(mark, 'w').close()
     end = time.process_time() + 0.2
     while time.process_time() < end:
         pass
@@ -768,7 +776,7 @@ def f(x):
             Form(
                 "run_again",
                 "asserts",
-                ("assert f(1) in ('second run', '@0@')",),
+                tuple(f"assert f({n}) in ('second run', '@0@')" for n in range(4)),
                 "def f(x):\n    return '@0@'\n",
                 1,
             ),

@@ -27,15 +27,26 @@ _libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 NAMESPACE_FLAGS = 0x7E020000  # as in the profile: every CLONE_NEW* but CLONE_NEWTIME
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
 PR_CAPBSET_DROP, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 24, 22, 2
 
-# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP
+# CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE
+# SETFCAP, by their numbers in <linux/capability.h>.
 DOCKER_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
 
 # x86-64, aarch64
 _DENIED = {
-    "acct": (163, 89), "add_key": (248, 217), "bpf": (321, 280), "clock_adjtime": (305, 266), "clock_settime": (227, 112),
+    "acct": (163, 89), "add_key": (248, 217), "bpf": (321, 280), "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
     "delete_module": (176, 106), "fanotify_init": (300, 262), "finit_module": (313, 273), "fsconfig": (431, 431),
     "fsmount": (432, 432), "fsopen": (430, 430), "fspick": (433, 433), "init_module": (175, 105),
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "io_uring_setup": (425, 425), "ioperm": (173, None),
@@ -58,7 +69,9 @@ def _check(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    _check(_libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()), f"mount {target}")
+    _check(
+        _libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()), f"mount {target}"
+    )
 
 
 def _filter() -> bytes:
@@ -67,14 +80,24 @@ def _filter() -> bytes:
     load, equal, bits, answer = 0x20, 0x15, 0x45, 0x06
     allow, kill = 0x7FFF0000, 0x80000000
     refuse = 0x00050000 | errno.EPERM
-    rules = [(load, 0, 0, 4), (equal, 1, 0, _AUDIT_ARCH[platform.machine()]), (answer, 0, 0, kill), (load, 0, 0, 0)]
+    rules = [
+        (load, 0, 0, 4),
+        (equal, 1, 0, _AUDIT_ARCH[platform.machine()]),
+        (answer, 0, 0, kill),
+        (load, 0, 0, 0),
+    ]
     for pair in _DENIED.values():
         number = pair[arm]
         if number is not None:
             rules += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
     rules += [(equal, 0, 1, _CLONE3[arm]), (answer, 0, 0, 0x00050000 | errno.ENOSYS)]
     # The low half of the first argument: clone's flags, socket's family.
-    rules += [(equal, 0, 3, _CLONE[arm]), (load, 0, 0, 16), (bits, 0, 1, NAMESPACE_FLAGS), (answer, 0, 0, refuse)]
+    rules += [
+        (equal, 0, 3, _CLONE[arm]),
+        (load, 0, 0, 16),
+        (bits, 0, 1, NAMESPACE_FLAGS),
+        (answer, 0, 0, refuse),
+    ]
     rules += [(load, 0, 0, 0)]
     rules += [(equal, 0, 3, _SOCKET[arm]), (load, 0, 0, 16), (equal, 0, 1, AF_VSOCK), (answer, 0, 0, refuse)]
     rules += [(answer, 0, 0, allow)]
@@ -102,7 +125,9 @@ def _set_up_files() -> None:
         if os.path.isdir(path):
             _mount("tmpfs", path, "tmpfs", MS_RDONLY)
     _mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64m,mode=1777")
-    _mount("none", "/sys", "none", MS_BIND | MS_REC | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _mount(
+        "none", "/sys", "none", MS_BIND | MS_REC | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    )
 
 
 def _set_up_loopback() -> None:

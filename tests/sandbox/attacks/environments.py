@@ -145,14 +145,22 @@ class Checker:
     def _start(self) -> None:
         environment = self.environment
         place = Path(
-            self._undo.enter_context(tempfile.TemporaryDirectory(prefix="ace-attacks-", ignore_cleanup_errors=True))
+            self._undo.enter_context(
+                tempfile.TemporaryDirectory(prefix="ace-attacks-", ignore_cleanup_errors=True)
+            )
         )
         packages = _readable_copies(place / "packages") if environment.uid is not None else str(_SOURCES)
         place.chmod(0o755)
         home = place / "home"
         home.mkdir()
         home.chmod(0o777)
-        command = [_python_for(environment.uid), "-m", "acesandbox._check", "--isolation", environment.isolation]
+        command = [
+            _python_for(environment.uid),
+            "-m",
+            "acesandbox._check",
+            "--isolation",
+            environment.isolation,
+        ]
         command.append("--follow")
         options: dict[str, Any] = {}
         if environment.container:
@@ -166,7 +174,7 @@ class Checker:
             "HOME": str(home),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self._errors = self._undo.enter_context(tempfile.TemporaryFile())
+        self._errors = self._undo.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -3,11 +3,11 @@
 They exist to be fooled. A forging attack that no judge falls for would prove nothing about ours, so every attack of the
 corpus names the judges that must let it pass (`Forgery.fools`), and a test runs it against them.
 
-    array        results in shared memory, one slot per test; program and tests in one interpreter (tests/plain_judge.py)
+    array        results in shared memory, one slot per test; all in one interpreter (tests/plain_judge.py)
     exit_code    program and tests in one script; exit status 0 is a pass
     printed      the same, and the last line printed is the verdict
     list         exec of both in one call, and "passed" appended to the caller's list
-    counter      a progress counter in shared memory, believed whatever becomes of the process
+    counter      progress in shared memory, a mark per test, believed whatever becomes of the process
     test_file    the script comes on standard input and lies beside the solution in the working directory
     environment  the tests come in an environment variable
     stdio        input and output replaced by objects in the program's own interpreter
@@ -47,12 +47,22 @@ def knows(judge: str, form: Form) -> bool:
     return (form.kind == "stdio") == judge.startswith("stdio")
 
 
+_RUN_UNITTESTS = """
+import unittest
+_cases = [c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, unittest.TestCase)]
+_result = unittest.TestResult()
+unittest.TestSuite(map(unittest.defaultTestLoader.loadTestsFromTestCase, _cases)).run(_result)
+if not _result.testsRun or not _result.wasSuccessful():
+    raise SystemExit(1)
+"""
+
+
 def _statements(kind: str, texts: list[str]) -> list[str]:
     """The tests as statements to run behind the program."""
     if kind == "check_script":
         return [texts[0], "check(f)"]
     if kind == "unittest":
-        return [texts[0], "import unittest\nunittest.main(argv=['x'])"]
+        return [texts[0], _RUN_UNITTESTS]
     if kind == "functional":
         return [f"assert f({x}) == {want!r}" for x, want in zip(texts[::2], texts[1::2], strict=True)]
     return texts
@@ -69,7 +79,9 @@ def _exit_code(program: str, kind: str, texts: list[str]) -> bool:
     return plain_judge.by_exit_code(program, _statements(kind, texts), SECONDS)
 
 
-def _run(script: str, where: str, on_stdin: bool = False, stdin: str = "", **variables: str) -> tuple[int, str]:
+def _run(
+    script: str, where: str, on_stdin: bool = False, stdin: str = "", **variables: str
+) -> tuple[int, str]:
     """(exit status, output) of a script."""
     path = Path(where, "script.py")
     path.write_text(script, encoding="utf-8", errors="surrogatepass")
@@ -153,12 +165,11 @@ def _counter(program: str, kind: str, texts: list[str]) -> bool:
     def work(progress: mmap.mmap) -> None:
         names: dict[str, object] = {"__name__": "__test__"}
         exec(program, names)
-        for test in statements:
+        for number, test in enumerate(statements):
             exec(test, names)
-            progress[0] += 1
+            progress[number] = 1
 
-    # As in the harnesses with a progress counter: as far as it got before the process ended counts.
-    return _in_child(work)[0] >= 1
+    return all(_in_child(work)[: len(statements)])
 
 
 def _stdio(program: str, kind: str, texts: list[str]) -> bool:
