@@ -26,3 +26,7 @@ put() {
 }
 put "$build/native/acejail" src/acesandbox/_bin acejail
 put "$build/native/_native.abi3.so" src/acesandbox/guest _native.abi3.so
+
+# Bytecode beside the sources, as an installed package has it: a jail that must compile its own side starts later and
+# carries the compiler's garbage into every clone. (In the jail nothing can be written.)
+"$venv/bin/python" -m compileall -q src/acesandbox/guest

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
@@ -482,6 +483,10 @@ static PyObject *py_serve(PyObject *self, PyObject *args)
     int fd;
     if (!PyArg_ParseTuple(args, "i:serve", &fd))
         return NULL;
+#ifdef __GLIBC__
+    /* Free chunks hold pages that every clone would copy the table entries of, and copy whole when it allocates there. */
+    (void)malloc_trim(0);
+#endif
     PyOS_BeforeFork();
     for (;;) {
         struct header h;
