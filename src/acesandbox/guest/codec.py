@@ -61,6 +61,7 @@ def encode(value: Any) -> bytes:
 # ---- the encoder in Python -------------------------------------------------------------------------------------------
 
 _SIZED_TAGS: Dict[Any, bytes] = {list: b"[", tuple: b"(", set: b"<", frozenset: b">"}
+_CONTAINER_TYPES = (list, tuple, dict, set, frozenset, bytearray)
 _PLAIN_BASES = (int, str, bytes, float, complex, list, tuple, dict, bytearray, frozenset, set)
 
 
@@ -125,7 +126,7 @@ def encode_in_python(value: Any, max_bytes: int = MAX_BYTES) -> Tuple[bytes, boo
             if len(stack) > MAX_DEPTH:
                 raise _too_deep()
             base = kind
-            if kind not in _SIZED_TAGS and kind is not dict and kind is not bytearray:
+            if not any(kind is exact for exact in _CONTAINER_TYPES):  # by identity: a metaclass may define equality
                 answer = kinds.describe(item, tokens, False)
                 if type(answer) is bytes:
                     out += answer

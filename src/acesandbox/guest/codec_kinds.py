@@ -156,7 +156,7 @@ def describe(value: Any, tokens: Dict[int, Tuple[int, Any]], must_be_token: bool
     if not must_be_token:
         try:
             return _describe(value)
-        except Exception:  # _Unknown, or the object is in no state to be described
+        except BaseException:  # _Unknown, or code of the object's class, which may raise what it likes
             pass
     return token(value, tokens)
 
@@ -171,7 +171,7 @@ def token(value: Any, tokens: Dict[int, Tuple[int, Any]]) -> bytes:
         type_name = type.__dict__["__name__"].__get__(type(value))
         name = _bounded(type_name, MAX_NAME)
         text = _bounded(_text_of(value, type_name), MAX_TEXT)
-    except Exception:
+    except BaseException:
         pass
     return b"".join((b"O", _u32(found[0]), _u32(len(name)), name, _u32(len(text)), text))
 
