@@ -31,6 +31,8 @@ HELD, BROKEN, UNTRIED, FAULTY = "held", "broken", "untried", "faulty"
 _SETTLE_S = 3.0
 _SAMPLE_S = 0.02
 _MOST_DEATHS = 100
+# Launcher, supervisor, judge, zygote. The lures' own process comes on top.
+_WORKER_PROCESSES = 4
 
 
 @dataclass
@@ -278,7 +280,14 @@ class Bench:
     def _at_rest(self, sandbox: Sandbox) -> set[int]:
         """The sandbox's processes with all its workers up, whatever the attack before did to them."""
         self._canary(sandbox)
-        return _pids()
+        found = _pids()
+        # A second worker may still be on its way up.
+        deadline = time.monotonic() + (_SETTLE_S if sandbox.workers > 1 else 0)
+        whole = 1 + _WORKER_PROCESSES * sum(each.workers for each in self._sandboxes.values())
+        while len(found) < whole and time.monotonic() < deadline:
+            time.sleep(0.05)
+            found = _pids()
+        return found
 
     # After.
 
