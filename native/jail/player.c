@@ -29,6 +29,7 @@
 #include "supervisor.h"
 
 static const double DEAF_SECONDS = 0.5;
+#define LARGEST_VALUE ((16u << 20) + 64) /* what the encoder makes at most, and its frame's prefix */
 enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
 
 /* ---- start ---- */
@@ -371,10 +372,10 @@ static bool hear(struct player *pl, const struct frame_header *h, const uint8_t 
             return false;
         pl->call_open = false;
         return bytes_add_frame(&pl->test_outgoing, 'A', h->flags, h->index, payload, h->length) == 0;
-    case 'E': /* between clone and program: our own set-up failed (spawn.c, child_failed) */
+    case 'E': /* between clone and program our own set-up failed (spawn.c, child_failed); or the program says so */
         if (pl->loaded)
             return false;
-        trouble(pl, "a player could not be set up: %.200s", strerror(h->index));
+        pl->cut = CUT_SETUP;
         return true;
     default:
         return false;
@@ -411,7 +412,7 @@ static int parse(struct player *pl, struct bytes *in,
     while (in->size - at >= sizeof(struct frame_header)) {
         struct frame_header h;
         memcpy(&h, in->at + at, sizeof h);
-        if (h.length > WIRE_MAX_FROM_GUEST)
+        if (h.length > (h.type == 'V' ? LARGEST_VALUE : WIRE_MAX_FROM_GUEST))
             return -1;
         if (in->size - at - sizeof h < h.length)
             break;
@@ -663,6 +664,11 @@ void player_pump(struct player *pl, enum until until)
         bool waiting_for_us = pl->loaded && pl->answered == pl->queued && pl->proxied < 0 && !pl->quit_sent;
         step(pl, &unblocked, waiting_for_us);
     }
+}
+
+void player_kill(struct player *pl)
+{
+    kill_and_reap(pl, &pl->main);
 }
 
 void player_end(struct player *pl)

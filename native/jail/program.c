@@ -60,6 +60,32 @@ struct progress {
     bool load_failed; /* and with it every test of the assignment */
 };
 
+static bool load_frame(struct bytes *out, struct span setup, struct span source, uint8_t how);
+
+/* Can a player be set up at all? An empty program tells. */
+static bool canary_loads(struct supervisor *s, const struct unit *unit)
+{
+    struct unit empty = {.limits = unit->limits, .setup = unit->setup};
+    struct result none = {.status = UNDECIDED};
+    struct program p = {.unit = &empty, .results = &none};
+    struct player pl;
+    player_init(&pl, s, &p);
+    pl.load_limit = pl.test_limit = unit->limits.load_cpu_s;
+    pl.idle_limit = unit->limits.idle_s;
+    bool loads = load_frame(&pl.outgoing, unit->setup, (struct span){(const uint8_t *)"", 0}, 0) &&
+                 bytes_add_frame(&pl.outgoing, 'Q', 0, 0, NULL, 0) == 0 && player_start(&pl, -1);
+    if (loads) {
+        pl.quit_sent = true;
+        player_pump(&pl, UNTIL_GONE);
+        loads = pl.loaded && !pl.infrastructure;
+    }
+    player_end(&pl);
+    bytes_free(&none.detail);
+    bytes_free(&p.out);
+    bytes_free(&p.err);
+    return loads;
+}
+
 /* The status of a player's end that is not an answer. UNDECIDED: run the test again. */
 static enum status status_of_end(struct player *pl, const struct assignment *a, struct result *r)
 {
@@ -89,6 +115,16 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         return BLOCKED_SYSCALL;
     case CUT_PROTOCOL:
         result_text(r, ERROR, 0, "wrote to the sandbox's own descriptor, or closed it");
+        return ERROR;
+    case CUT_SETUP:
+        if (pl->program->foreign_kills-- > 0)
+            return UNDECIDED;
+        player_kill(pl); /* or its end could be taken for the canary's */
+        if (pl->program->unit->script || !canary_loads(pl->s, pl->program->unit)) {
+            pl->program->trouble = "players cannot be set up";
+            return UNDECIDED;
+        }
+        result_text(r, ERROR, 0, "pretended that the sandbox failed");
         return ERROR;
     case CUT_TEST_LIMIT:
         if (!a->final)

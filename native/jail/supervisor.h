@@ -164,6 +164,7 @@ enum cut {
     CUT_WALL,
     CUT_SYSCALL,
     CUT_PROTOCOL,
+    CUT_SETUP,      /* it says that it could not be set up: ours to check, or the program's claim */
     CUT_TEST_LIMIT, /* the test's own code ran out of time */
     CUT_TEST_ENDED, /* the test process is gone without a result */
 };
@@ -212,6 +213,8 @@ bool player_start(struct player *pl, int stdin_fd);
 /* Until: it is gone (UNTIL_GONE), all queued requests are answered (UNTIL_ANSWERED), the proxied test is settled. */
 enum until { UNTIL_GONE, UNTIL_ANSWERED, UNTIL_PROXY };
 void player_pump(struct player *pl, enum until until);
+/* Kill and reap the program's process now; player_end is still owed. */
+void player_kill(struct player *pl);
 /* Kill, reap, account to the program, close. */
 void player_end(struct player *pl);
 
