@@ -127,6 +127,8 @@ class Bench:
     # Before.
 
     def _untried(self, attack: Attack) -> str:
+        if self.tier == "none":
+            return "without a jail it would be a real attack"
         if isinstance(attack, Forgery):
             return ""
         if self.tier not in attack.tiers:
