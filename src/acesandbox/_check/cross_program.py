@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Cross-program attacks: one program leaves something behind, the next one, or one beside it, finds it.
 
 In sequence both run on the same worker, one after the other; in parallel on two workers at the same time. A collector

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Exit attacks: end before the test can fail, and hope that silence counts as success.
 
 A judge that asks for the exit status takes `sys.exit(0)` for a pass; one that reads a shared array takes whatever was

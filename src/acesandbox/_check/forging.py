@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Forging attacks: make the judge say "passed" for a value that is wrong.
 
 Where program and tests share an interpreter, everything the verdict is made of can be replaced: the comparison, the

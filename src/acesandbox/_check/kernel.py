@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Kernel surface: system calls, sockets, files, devices, identities and signals that lead out of the jail.
 
 Calls that no honest program makes must not even reach the kernel: for them an answer such as EINVAL or EFAULT, which only

@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Resource attacks: use up processes, memory, files, output, descriptors or time, or die in a way that takes others along.
 
 Every one of them must end by itself or by a limit, within its time, with the worker's memory and processes under the

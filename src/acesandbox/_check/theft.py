@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # attack programs keep the lines they were written in
 """Theft: read the expected value wherever it, or the test's text, may lie, and return it.
 
 The programs below look for `ACE-SECRET-` and 32 digits, the shape of every expected value of this corpus, in their own
