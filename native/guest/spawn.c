@@ -14,7 +14,7 @@
  *   - CPython's own after-fork work: PyOS_AfterFork_Child.
  *
  * A child after the clone, in this order, before any byte of the program is read:
- *   descriptors -> close_range -> resource limits -> working directory -> capabilities -> seal (filter.c). */
+ *   descriptors -> close_range -> resource limits -> session -> working directory -> capabilities -> seal (filter.c). */
 #define _GNU_SOURCE
 #include "guest.h"
 
@@ -313,6 +313,13 @@ static void setup_limits(uint64_t cpu_seconds, uint64_t address_space)
         child_failed(CONTROL_FD, "RLIMIT_AS");
 }
 
+/* A session of its own: kill(0) means the process group, which would be the worker's. */
+static void setup_session(void)
+{
+    if (syscall(SYS_setsid) < 0)
+        child_failed(CONTROL_FD, "setsid");
+}
+
 static void setup_directory(void)
 {
     if (chdir(start_directory) < 0)
@@ -348,6 +355,7 @@ static long clone_child(const int *fds, int n, uint64_t cpu_seconds, uint64_t ad
         return pid;
     setup_descriptors(fds, n);
     setup_limits(cpu_seconds, address_space);
+    setup_session();
     setup_directory();
     setup_capabilities();
     int sealed = ace_seal();

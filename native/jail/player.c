@@ -158,14 +158,12 @@ static bool learn_pid(struct player *pl)
 
 /* ---- clocks ---- */
 
-/* Nanoseconds a process's first thread has waited for a processor, in seconds (proc(5), /proc/pid/schedstat). */
-static double run_queue_wait_s(const struct player *pl, pid_t pid)
+/* Seconds that one thread has waited for a processor (proc(5), schedstat: the second number, in nanoseconds). */
+static double thread_wait_s(int tasks, const char *name)
 {
-    if (pl->s->cfg->proc_dir < 0)
-        return 0;
-    char name[32], text[96];
-    snprintf(name, sizeof name, "%d/schedstat", (int)pid);
-    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    char path[300], text[96];
+    snprintf(path, sizeof path, "%.250s/schedstat", name);
+    int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t n = read(fd, text, sizeof text - 1);
@@ -177,15 +175,87 @@ static double run_queue_wait_s(const struct player *pl, pid_t pid)
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? (double)waited * 1e-9 : 0;
 }
 
+/* The same for all threads of a process. Threads that wait side by side count more than once: that errs towards calling
+ * a program busy, and the CPU limits hold it all the same. */
+static double run_queue_wait_s(const struct player *pl, pid_t pid)
+{
+    if (pl->s->cfg->proc_dir < 0)
+        return 0;
+    char name[32];
+    snprintf(name, sizeof name, "%d/task", (int)pid);
+    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
+    if (tasks == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return 0;
+    }
+    double sum = 0;
+    for (struct dirent *e = readdir(tasks); e != NULL; e = readdir(tasks))
+        if (e->d_name[0] != '.')
+            sum += thread_wait_s(dirfd(tasks), e->d_name);
+    closedir(tasks);
+    return sum;
+}
+
 /* CPU of everything the program runs. With new processes allowed, the process clock of init is not enough: whatever
  * else is in the jail's /proc and is no guest of ours belongs to the program. */
-static double tree_cpu_s(const struct player *pl);
+static double pid_cpu_s(const struct player *pl, pid_t pid)
+{
+    char name[32], text[512];
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    char *after = strrchr(text, ')'); /* the name may hold anything; fields 14 to 17 are counted from behind it */
+    unsigned long user, kernel;
+    long waited_user, waited_kernel;
+    if (after == NULL || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
+                                &kernel, &waited_user, &waited_kernel) != 4)
+        return 0;
+    return ((double)user + (double)kernel + (double)waited_user + (double)waited_kernel) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Sum over every process that belongs to the program. */
+static double over_program(const struct player *pl, double (*what)(const struct player *, pid_t))
+{
+    const struct supervisor *s = pl->s;
+    int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *proc = fd < 0 ? NULL : fdopendir(fd);
+    if (proc == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return what(pl, pl->main.pid);
+    }
+    double sum = 0;
+    for (struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        if (pid > 1 && *end == '\0' && pid != s->judge.pid && pid != s->zygote.pid && pid != pl->test_process.pid)
+            sum += what(pl, (pid_t)pid);
+    }
+    closedir(proc);
+    return sum;
+}
+
+static bool has_processes(const struct player *pl)
+{
+    return pl->s->cfg->processes > 0 && pl->s->cfg->proc_dir >= 0;
+}
 
 static double player_cpu_s(const struct player *pl)
 {
-    if (pl->s->cfg->processes > 0 && pl->s->cfg->proc_dir >= 0)
-        return tree_cpu_s(pl);
-    return process_cpu_s(pl->main.pid);
+    return has_processes(pl) ? over_program(pl, pid_cpu_s) : process_cpu_s(pl->main.pid);
+}
+
+static double player_wait_s(const struct player *pl)
+{
+    return has_processes(pl) ? over_program(pl, run_queue_wait_s) : run_queue_wait_s(pl, pl->main.pid);
 }
 
 static void new_stage(struct player *pl)
@@ -194,7 +264,7 @@ static void new_stage(struct player *pl)
     if (!pl->watched)
         return;
     pl->stage_cpu = player_cpu_s(pl);
-    pl->stage_wait = run_queue_wait_s(pl, pl->main.pid);
+    pl->stage_wait = player_wait_s(pl);
     pl->stage_test_cpu = 0;
     if (pl->test_process.pid > 0) {
         pl->stage_test_cpu = process_cpu_s(pl->test_process.pid);
@@ -204,7 +274,9 @@ static void new_stage(struct player *pl)
 
 static void check_clocks(struct player *pl, bool waiting_for_us)
 {
-    double wall = now_s(), player_cpu = player_cpu_s(pl) - pl->stage_cpu;
+    double wall = now_s();
+    pl->seen_cpu = player_cpu_s(pl);
+    double player_cpu = pl->seen_cpu - pl->stage_cpu;
     bool testing = pl->test_process.pid > 0 && !pl->test_process.gone;
     double test_cpu = testing ? process_cpu_s(pl->test_process.pid) - pl->stage_test_cpu : 0;
     const struct limits *l = &pl->program->unit->limits;
@@ -227,48 +299,11 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     }
     if (waiting_for_us || wall - pl->stage_wall - spent < pl->idle_limit)
         return;
-    double waited = run_queue_wait_s(pl, pl->main.pid);
+    double waited = player_wait_s(pl);
     if (pl->test_process.pid > 0)
         waited += run_queue_wait_s(pl, pl->test_process.pid);
     if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > pl->idle_limit)
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
-}
-
-static double tree_cpu_s(const struct player *pl)
-{
-    const struct supervisor *s = pl->s;
-    int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *proc = fd < 0 ? NULL : fdopendir(fd);
-    if (proc == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return process_cpu_s(pl->main.pid);
-    }
-    double sum = 0, ticks = (double)sysconf(_SC_CLK_TCK);
-    for (struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
-        char *end;
-        long pid = strtol(e->d_name, &end, 10);
-        if (pid <= 1 || *end != '\0' || pid == s->judge.pid || pid == s->zygote.pid || pid == pl->test_process.pid)
-            continue;
-        char name[32], text[512];
-        snprintf(name, sizeof name, "%ld/stat", pid);
-        int stat = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-        if (stat < 0)
-            continue;
-        ssize_t got = read(stat, text, sizeof text - 1);
-        close(stat);
-        if (got <= 0)
-            continue;
-        text[got] = '\0';
-        char *after = strrchr(text, ')'); /* the name may hold anything; fields 14 to 17 are counted from behind it */
-        unsigned long user, kernel;
-        long waited_user, waited_kernel;
-        if (after != NULL && sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
-                                    &kernel, &waited_user, &waited_kernel) == 4)
-            sum += ((double)user + (double)kernel + (double)waited_user + (double)waited_kernel) / ticks;
-    }
-    closedir(proc);
-    return sum;
 }
 
 /* ---- what it says ---- */
@@ -304,7 +339,7 @@ static void settle_value(struct player *pl, const struct frame_header *h, const 
         r->status = PASSED;
     } else {
         bool certain = (t->compare == BYTES_STRICT && (h->flags & 1)) ||
-                       (t->compare != ASK_JUDGE && surely_different(t->expected, value, size));
+                       (t->compare >= BYTES_STRICT && surely_different(t->expected, value, size));
         r->detail.size = 0;
         r->flags &= (uint8_t)~RESULT_VALUE;
         if (size <= DETAIL_MAX && bytes_add(&r->detail, value, size) == 0)
@@ -681,8 +716,9 @@ void player_end(struct player *pl)
     drain_outputs(pl);
     if (pl->main.gone) {
         const struct rusage *u = &pl->main.usage;
-        p->cpu_s += (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) +
-                    (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec) * 1e-6;
+        double cpu = (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) +
+                     (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec) * 1e-6;
+        p->cpu_s += cpu > pl->seen_cpu ? cpu : pl->seen_cpu; /* children that nobody waited for are not in rusage */
         uint64_t resident = (uint64_t)u->ru_maxrss * 1024;
         uint64_t above = resident > pl->s->zygote_resident ? resident - pl->s->zygote_resident : 0;
         if (above > p->peak)

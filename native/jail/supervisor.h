@@ -37,7 +37,7 @@ enum status {
 };
 
 enum kind { KIND_PLAN, KIND_PROXY, KIND_SHARED, KIND_BROKEN, KIND_STDIO, KINDS };
-enum compare { ASK_JUDGE, BYTES_THEN_ASK, BYTES_STRICT };
+enum compare { ASK_JUDGE, BYTES_THEN_ASK, BYTES_STRICT, BYTES_EQUALITY };
 
 enum { DETAIL_MAX = 4096, AT_LOAD = 0xFFFF };
 enum { RESULT_ORIGIN_TEST = 1, RESULT_NEAR_LIMIT = 2, RESULT_VALUE = 4 };
@@ -200,6 +200,7 @@ struct player {
     double load_limit, test_limit, idle_limit;
     double own_limit; /* CPU seconds for the test's own code, in its test process */
     double stage_cpu, stage_test_cpu, stage_wall, stage_wait, born;
+    double seen_cpu;   /* at the last look: the program's processes together */
     double deaf_since; /* when its socket ended while it lived on; 0: it has not */
 };
 

@@ -163,7 +163,8 @@ bool plan_parse(struct unit *unit, void *frame, size_t size, char *why)
             t.broken_status = take_u8(&r);
             t.request = take_blob(&r);
             t.expected = take_blob(&r);
-            if (seen >= unit->test_count || t.number != seen || t.compare > BYTES_STRICT || t.broken_status >= STATUSES)
+            if (seen >= unit->test_count || t.number != seen || t.compare > BYTES_EQUALITY ||
+                t.broken_status >= STATUSES)
                 r.bad = true;
             else
                 unit->tests[seen++] = t;

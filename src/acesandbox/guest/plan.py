@@ -37,7 +37,7 @@ from .names import (
 PLAN, PROXY, SHARED, BROKEN, STDIO = range(5)
 MODE_NAMES = ("plan", "proxy", "shared", "broken", "plan")
 
-ASK, EQUAL_PASSES, STRICT = 0, 1, 2
+ASK, EQUAL_PASSES, STRICT, EQUALITY_RULE = 0, 1, 2, 3
 
 ERROR, SYNTAX_ERROR = 2, 3
 
@@ -428,7 +428,10 @@ def _expect(test: Test, rule: int, value: Any) -> None:
     test.expected = bytes(data)
     # A strict value is never True or False, so a mismatch with a singleton is final as well.
     final = strict or (rule == IDENTITY and value is not None)
-    test.compare = STRICT if final and rule in (EQUALITY, IDENTITY, FUNCTIONAL) else EQUAL_PASSES
+    if rule in (EQUALITY, IDENTITY, FUNCTIONAL):
+        test.compare = STRICT if final else EQUALITY_RULE
+    else:
+        test.compare = EQUAL_PASSES
 
 
 def _has_nan(value: Any) -> bool:
