@@ -490,6 +490,10 @@ static int run(void)
     if (cfg->tier == TIER_NAMESPACES) {
         cfg->landlock_abi = landlock_abi(NULL);
     } else if (cfg->tier == TIER_SECCOMP) {
+        if (cfg->processes > 0)
+            jail_fail("processes", 0,
+                      "Limits(processes=...) needs a pid namespace to be sure that nothing outlives the program: use "
+                      "isolation=\"namespaces\", or processes=0");
         choose_view(cfg);
         cfg->identity = geteuid() == 0 ? IDENTITY_CHANGED : IDENTITY_CALLER;
         if (cfg->view == VIEW_LANDLOCK)

@@ -302,6 +302,7 @@ def attack():
     trial('a daemon', look)
 """,
         limits={"processes": 8},
+        tiers=("namespaces",),
     ),
     _pair(
         "threads_left_running",

@@ -44,6 +44,7 @@ def attack():
         os._exit(0)
 """,
         limits={"processes": 8, "threads": 8},
+        tiers=("namespaces",),
         most_processes=60,
         positions=("script", "program"),
     ),
@@ -207,7 +208,8 @@ def attack():
         os.waitpid(pid, 0)
 """,
         limits={"memory_mb": 256, "processes": 8},
-        most_mb=1400,
+        tiers=("namespaces",),
+        most_mb=2400,  # without a cgroup the limit is each process's own: nine times 256
         positions=("script", "program"),
     ),
     _bomb(
@@ -545,6 +547,7 @@ def attack():
         os.waitpid(pids[0], 0)
 """,
         limits={"processes": 8},
+        tiers=("namespaces",),
         positions=("script", "program"),
     ),
     _bomb(

@@ -126,7 +126,9 @@ def encode_in_python(value: Any, max_bytes: int = MAX_BYTES) -> Tuple[bytes, boo
             if len(stack) > MAX_DEPTH:
                 raise _too_deep()
             base = kind
-            if not any(kind is exact for exact in _CONTAINER_TYPES):  # by identity: a metaclass may define equality
+            if not any(
+                kind is exact for exact in _CONTAINER_TYPES
+            ):  # by identity: a metaclass may define equality
                 answer = kinds.describe(item, tokens, False)
                 if type(answer) is bytes:
                     out += answer
