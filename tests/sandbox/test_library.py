@@ -225,3 +225,96 @@ def test_real_problems_in_one_stream(sandbox: Sandbox, workload: object) -> None
     rows = workload("mbpp_canonical", limit=60)  # type: ignore[operator]
     verdicts = list(sandbox.judge_many((row["program"], tests_of(row)) for row in rows))
     assert sum(verdict.passed for verdict in verdicts) >= len(rows) - 1
+
+
+SCALARS = (
+    "None",
+    "True",
+    "False",
+    "0",
+    "1",
+    "-1",
+    "0.0",
+    "-0.0",
+    "1.0",
+    "''",
+    "'1'",
+    "b'1'",
+    "()",
+    "(1,)",
+    "[]",
+    "[1]",
+    "{}",
+)
+
+
+def test_scalars_compare_as_python_compares_them(sandbox: Sandbox) -> None:
+    """The supervisor answers some comparisons without the judge: every pair, under ==, is, and truth."""
+    forms = ("assert f(0) == {}", "assert f(0)", "assert not f(0)")
+    for returned in SCALARS:
+        value = eval(returned)
+        wanted = [value == eval(expected) for expected in SCALARS] + [bool(value), not value]
+        wanted += [value is None, value is True, value is False]
+        texts = [forms[0].format(expected) for expected in SCALARS] + [forms[1], forms[2]]
+        texts += ["assert f(0) is None", "assert f(0) is True", "assert f(0) is False"]
+        verdict = sandbox.judge(f"def f(x): return {returned}", Asserts(texts, entry_point="f"))
+        got = [test.status == Status.PASSED for test in verdict.tests]
+        assert got == wanted, (returned, [t for t, g, w in zip(texts, got, wanted, strict=True) if g != w])
+
+
+def test_pretending_a_failure_of_the_sandbox_costs_no_worker(sandbox: Sandbox) -> None:
+    program = """
+        import os, struct, time
+        os.write(3, struct.pack("<IBBH", 4, ord("E"), 0, 11) + b"oops")
+        time.sleep(30)
+    """
+    start = time.monotonic()
+    verdict = sandbox.judge(textwrap.dedent(program) + ADD, Asserts(["assert add(1, 2) == 3"]))
+    assert verdict.status == Status.ERROR
+    assert "pretended" in verdict.tests[0].message
+    assert time.monotonic() - start < 20
+
+
+def test_a_program_cannot_signal_the_group_of_the_worker(sandbox: Sandbox) -> None:
+    program = "import ctypes\nctypes.CDLL(None).kill(0, 9)\n" + ADD
+    assert sandbox.judge(program, Asserts(["assert add(1, 2) == 3"])).tests[0].status is not None
+    assert sandbox.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
+
+
+def test_a_thread_at_work_is_not_idle(sandbox: Sandbox) -> None:
+    program = """
+        import threading, time
+        def work():
+            end = time.process_time() + 0.4
+            while time.process_time() < end:
+                pass
+        def add(a, b):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            return a + b
+    """
+    limits = Limits(idle_s=0.3)
+    assert sandbox.judge(textwrap.dedent(program), Asserts(["assert add(1, 2) == 3"]), limits=limits).passed
+
+
+def test_children_that_nobody_waits_for_are_charged() -> None:
+    program = """
+        import os
+        def add(a, b):
+            for _ in range(2):
+                if os.fork() == 0:
+                    while True:
+                        pass
+            while True:
+                pass
+    """
+    with Sandbox(workers=1, limits=Limits(processes=4, cpu_s=0.5)) as made:
+        verdict = made.judge(textwrap.dedent(program), Asserts(["assert add(1, 2) == 3"]))
+    assert verdict.status == Status.CPU_TIMEOUT
+    assert verdict.cpu_s > 0.4
+
+
+def test_new_processes_need_a_pid_namespace() -> None:
+    with pytest.raises(IsolationUnavailable, match="processes"):
+        Sandbox(workers=1, isolation="seccomp", limits=Limits(processes=1)).open()

@@ -193,7 +193,13 @@ def test_equal_values_with_other_bytes_pass(expected: str, returned: str) -> Non
 def test_a_final_mismatch_is_only_claimed_for_strict_values() -> None:
     assert planned("assert f(1) == [1, 'a', (None, b'x')]").compare == PLAN.STRICT
     for loose in ("True", "1.0", "{'a': 1}", "[1, False]"):
-        assert planned(f"assert f(1) == {loose}").compare == PLAN.EQUAL_PASSES
+        assert planned(f"assert f(1) == {loose}").compare == PLAN.EQUALITY_RULE
+
+
+def test_truth_is_not_compared_as_equality() -> None:
+    # a mismatch with True says nothing about truth: (1, 2) is true as well
+    for truth in ("assert f(1)", "assert not f(1)"):
+        assert planned(truth).compare in (PLAN.ASK, PLAN.EQUAL_PASSES)
 
 
 def test_order_of_sets_in_arguments_is_the_order_written() -> None:
