@@ -62,7 +62,7 @@ def main() -> None:
             if name == BASE:
                 outcome = run("bare os.fork loop", plain, warm, given.workers, seconds=1.0)
             elif name == ONE:
-                limits = {"cpu_s": 1.0, "program_cpu_s": 2.0}
+                limits = {"cpu_s": 1.0, "program_cpu_s": 2.0, "load_cpu_s": 1.0}
                 outcome = run("acesandbox", plain, warm, given.workers, options={"limits": limits})
             else:
                 outcome = run("acesandbox", fitted, warm, given.workers)

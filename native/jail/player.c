@@ -261,6 +261,7 @@ static double player_wait_s(const struct player *pl)
 static void new_stage(struct player *pl)
 {
     pl->stage_wall = now_s();
+    pl->left_s = pl->test_limit;
     if (!pl->watched)
         return;
     pl->stage_cpu = player_cpu_s(pl);
@@ -281,6 +282,7 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     double test_cpu = testing ? process_cpu_s(pl->test_process.pid) - pl->stage_test_cpu : 0;
     const struct limits *l = &pl->program->unit->limits;
     double spent = player_cpu + test_cpu;
+    pl->left_s = (pl->loaded ? pl->test_limit : pl->load_limit) - player_cpu;
     if (player_cpu > (pl->loaded ? pl->test_limit : pl->load_limit)) {
         pl->cut = CUT_CPU;
         return;
@@ -596,6 +598,9 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         /* the longer it lives, the less a late look matters: a quarter of its age */
         long ms = (long)((now_s() - pl->born) * 250);
         ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
+        /* one thread cannot spend what is left of its limit sooner than that */
+        if (pl->left_s * 1000 < (double)ms)
+            ms = pl->left_s > 0 ? (long)(pl->left_s * 1000) + 1 : 1;
         timeout.tv_nsec = ms * 1000000L;
         if (pl->deaf_since <= 0 && (pl->interactive || pl->bulky || pl->outgoing.size > 0))
             fds[n++] =
@@ -622,6 +627,7 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
             pl->watched = true;
             pl->stage_cpu = 0; /* since its birth: nothing has been heard yet, or nothing was looked at */
             pl->stage_wait = 0;
+            pl->left_s = pl->test_limit;
         }
         return;
     }

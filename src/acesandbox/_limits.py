@@ -82,7 +82,7 @@ class Limits:
         cpu_s: float = 1.0,
         program_cpu_s: float = 4.0,
         load_cpu_s: float = 2.0,
-        quantum_s: float = 0.02,
+        quantum_s: float = 0.01,
         idle_s: float = 2.0,
         wall_s: float = 0.0,
         judge_cpu_s: float = 2.0,
@@ -149,12 +149,13 @@ class Limits:
     ) -> Limits:
         """Limits that follow a problem: CPU time of a reference program's slowest test x `factor`, at least `floor_s`.
 
-        Hangs decide throughput: with limits that fit the problem they cost a fraction. `other` is passed on.
+        A program may spend two tests' limits beyond the first pass. Hangs decide throughput: with limits that fit the
+        problem they cost a fraction. `other` is passed on.
         """
         if not 0 <= cpu_s < math.inf:
             raise BadInput(f"the reference's CPU time must be a number of seconds, not {cpu_s!r}")
         test = min(max(cpu_s * factor, floor_s), _BOUNDS["cpu_s"][2])
-        given: dict[str, float] = {"cpu_s": test, "program_cpu_s": test * 4, **other}
+        given: dict[str, float] = {"cpu_s": test, "program_cpu_s": test * 2, **other}
         given.setdefault("quantum_s", min(cls().quantum_s, test))
         return cls().replace(**given)
 

@@ -106,7 +106,7 @@ def test_limits_defaults_are_within_their_own_bounds_and_documented() -> None:
         ({"wall_s": float("inf")}, "wall_s=inf is out of range"),
         ({"memory_mb": 1.5}, "memory_mb must be a whole number, not float: 1.5"),
         ({"memory_mb": 1}, "memory_mb=1 is out of range: it is in megabytes, from 16"),
-        ({"cpu_s": 0.01}, "quantum_s=0.02 is longer than cpu_s=0.01"),
+        ({"cpu_s": 0.005}, "quantum_s=0.01 is longer than cpu_s=0.005"),
     ],
 )
 def test_bad_limit_is_refused_with_its_name_and_range(given: dict[str, Any], message: str) -> None:
