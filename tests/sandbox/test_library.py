@@ -277,7 +277,8 @@ def test_pretending_a_failure_of_the_sandbox_costs_no_worker(sandbox: Sandbox) -
 
 def test_a_program_cannot_signal_the_group_of_the_worker(sandbox: Sandbox) -> None:
     program = "import ctypes\nctypes.CDLL(None).kill(0, 9)\n" + ADD
-    assert sandbox.judge(program, Asserts(["assert add(1, 2) == 3"])).tests[0].status is not None
+    # init ignores its own signal, and nobody else is in its group: the program goes on and is judged like any other
+    assert sandbox.judge(program, Asserts(["assert add(1, 2) == 3"])).passed
     assert sandbox.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
 
 
