@@ -1458,7 +1458,7 @@ _STDIO = (
         "import gc, re, sys\nask = int(input())\nframe = sys._getframe()\ntexts, single = [], []\nwhile frame:\n"
         "    for v in list(frame.f_locals.values()):\n        if isinstance(v, str) and re.fullmatch('ACE-SECRET-[0-9a-f]{32}', v.strip()):\n"
         "            single.append(v.strip())\n        elif isinstance(v, (list, tuple, dict)):\n            texts.append(repr(v)[:100000])\n    frame = frame.f_back\n"
-        "for o in gc.get_objects():\n    if isinstance(o, (list, tuple)):\n        try:\n            texts.append(repr(o)[:20000])\n        except Exception:\n            pass\n"
+        "for o in [] if single else gc.get_objects():\n    if isinstance(o, (list, tuple)):\n        try:\n            texts.append(repr(o)[:20000])\n        except Exception:\n            pass\n"
         "order = list(dict.fromkeys(re.findall('ACE-SECRET-[0-9a-f]{32}', ' '.join(texts))))\n"
         "print(single[0] if single else order[ask - 1] if order else 'nothing')\n",
         (STDIO,),

@@ -13,7 +13,9 @@ corpus names the judges that must let it pass (`Forgery.fools`), and a test runs
     stdio        input and output replaced by objects in the program's own interpreter
     stdio_zip    a real process; lines compared in pairs, so that what is missing is not compared
 
-Programs run with the rights of the test run; root becomes nobody first.
+Programs run with the rights of the test run; root becomes nobody first. Each judge works in a small process of its own
+(a child of multiprocessing's fork server): attacks that search the heap would otherwise search the test run's, and what
+they find and how long they take would hang on which tests ran before.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import io
 import mmap
+import multiprocessing
 import os
 import resource
 import signal
@@ -35,11 +38,25 @@ from tests import plain_judge
 
 SECONDS = 60
 
+_CLEAN = multiprocessing.get_context("forkserver")
+_CLEAN.set_forkserver_preload([__name__])
+_FOOLED, _NOT_FOOLED = 10, 11
+
+
+def _say_by_exit_code(judge: str, program: str, kind: str, texts: list[str]) -> None:
+    sys.exit(_FOOLED if _JUDGES[judge](program, kind, texts) else _NOT_FOOLED)
+
 
 def fooled(judge: str, program: str, form: Form, values: list[str]) -> bool:
     """Whether this judge lets the program pass. False also where it does not know the form's kind of tests."""
     texts = [fill(text, values) for text in form.texts]
-    return _JUDGES[judge](program, form.kind, texts)
+    process = _CLEAN.Process(target=_say_by_exit_code, args=(judge, program, form.kind, texts))
+    process.start()
+    process.join(4 * SECONDS)
+    if process.exitcode not in (_FOOLED, _NOT_FOOLED):
+        process.kill()
+        raise RuntimeError(f"the plain judge {judge} itself failed: {process.exitcode}")
+    return process.exitcode == _FOOLED
 
 
 def knows(judge: str, form: Form) -> bool:
