@@ -104,7 +104,8 @@ class Asserts(Tests):
     Args:
         tests: Python source of one test each, usually `assert f(..) == ..`. They run in order, in one process.
         entry_point: name of the function under test; what else a test takes from the program is reported (`oracle`).
-        prompt: the problem's own code, such as helper functions that tests may use instead of the program's.
+        prompt: the problem's own code. A helper function with a body that it defines is run from here when a test
+            calls it, since a program could forge it; the program must define it too, as public harnesses expect.
 
     Raises:
         BadInput: no tests, or not a sequence of str.

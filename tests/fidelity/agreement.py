@@ -101,9 +101,6 @@ CLASSES: dict[str, Rule] = {
         d.status
         in ("cpu_timeout", "wall_timeout", "memory_limit", "output_limit", "process_limit", "not_run")
     ),
-    "helper from the prompt instead of the program": lambda d: (
-        d.plain.status == "error" and "NameError" in d.plain.detail and d.status == "passed"
-    ),
     "depends on randomness": _uses(
         r"\brandom\.", r"\brandint\b", r"\bshuffle\b", r"\buuid\b", r"\bsecrets\b"
     ),

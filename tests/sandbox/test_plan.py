@@ -298,6 +298,10 @@ def test_helpers_come_from_the_prompt_and_not_from_the_program() -> None:
     assert verdicts(cheat, test, entry_point="decode") == ["passed"], (
         "without the prompt the program's helper is used"
     )
+    without = "def decode(s): return s[::-1]\n"
+    assert verdicts(without, test, entry_point="decode", prompt=PROMPT) == ["error"], (
+        "a program that leaves out what the prompt gave it fails on the missing name, as everywhere"
+    )
     assert planned(test, "decode", PROMPT).oracle == "entry_point"
     assert planned(test, "decode").oracle == "program"
 

@@ -192,12 +192,14 @@ class Prompt:
 
     Attributes:
         names: the names that the helper code gives.
+        functions: those of them that are functions.
         classes: the classes that the prompt shows, asked for or given.
         statements: the helper code.
     """
 
     def __init__(self, text: Optional[str], entry_point: Optional[str]) -> None:
         self.names: Set[str] = set()
+        self.functions: Set[str] = set()
         self.classes: Set[str] = set()
         self.statements: List[ast.stmt] = []
         tree = parse_or_none(text) if text else None
@@ -221,6 +223,8 @@ class Prompt:
             if entry_point in given or "*" in given:
                 continue
             self.names |= given
+            if isinstance(statement, ast.FunctionDef):
+                self.functions |= given
             self.statements.append(statement)
 
 

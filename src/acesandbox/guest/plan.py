@@ -59,7 +59,7 @@ class Test:
         rule: for planned tests, how to decide: `(TRUTH, None)`, `(EQUALITY, value)`, `(EVALUATE, (code, count))`, …
         code: for tests that run in a test process.
         wanted: names that the test process must get from the program.
-        needs_prompt: whether it uses helper code of the prompt.
+        helpers: names of the prompt's helper code that it uses.
         imports: `(name, module)` of the library modules that it imports at its top; see `_top_imports`.
         earlier: tests before it that bind names it uses; a fresh test process runs them first.
         trusted: free names that the test process gets from the standard library or another trusted place.
@@ -67,7 +67,7 @@ class Test:
 
     __slots__ = (
         *("mode", "why", "oracle", "request", "expected", "compare", "status", "rule", "code", "wanted"),
-        *("needs_prompt", "trusted", "imports", "earlier"),
+        *("helpers", "trusted", "imports", "earlier"),
     )
 
     def __init__(self, mode: int, why: str = "") -> None:
@@ -81,7 +81,7 @@ class Test:
         self.rule: Tuple[int, Any] = (TRUTH, None)
         self.code: Optional[CodeType] = None
         self.wanted: Tuple[str, ...] = ()
-        self.needs_prompt = False
+        self.helpers: Tuple[str, ...] = ()
         self.trusted: Tuple[str, ...] = ()
         self.imports: Tuple[Tuple[str, str], ...] = ()
         self.earlier: Tuple[int, ...] = ()
@@ -238,7 +238,7 @@ class _Planner:
         return test
 
     def _plan_general(self, text: str, tree: ast.Module, uses: Uses, before: List[Test]) -> Test:
-        wanted, outside, needs_prompt = self._resolve(uses)
+        wanted, outside, helpers = self._resolve(uses)
         oracle = "none"
         if wanted:
             oracle = "entry_point" if wanted == {self.entry_point} else "program"
@@ -264,7 +264,7 @@ class _Planner:
             test = (
                 self._shared(text, reason)
                 if reason
-                else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, needs_prompt)
+                else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, helpers)
             )
             test.earlier = tuple(earlier)
             self.bound |= uses.bound
@@ -273,11 +273,11 @@ class _Planner:
         test.oracle = oracle
         return test
 
-    def _resolve(self, uses: Uses) -> Tuple[Set[str], Set[str], bool]:
-        """Which free names come from the program, which from elsewhere but not from builtins, and is a helper used."""
+    def _resolve(self, uses: Uses) -> Tuple[Set[str], Set[str], Set[str]]:
+        """Which free names come from the program, which from elsewhere but not from builtins, and which from the prompt."""
         wanted: Set[str] = set()
         outside: Set[str] = set(self.bound) | uses.bound
-        needs_prompt = False
+        helpers: Set[str] = set()
         for name in uses.loaded:
             if name == self.entry_point:
                 wanted.add(name)  # even where a test binds it as well: until then it is the program's
@@ -286,7 +286,7 @@ class _Planner:
             elif name in self.prompt.names:
                 # before the library: `from datetime import datetime` makes that name no module
                 outside.add(name)
-                needs_prompt = True
+                helpers.add(name)
             elif (
                 (name in STANDARD_LIBRARY and name in uses.attribute_bases and not uses.called[name])
                 or name in WELL_KNOWN
@@ -295,7 +295,7 @@ class _Planner:
                 outside.add(name)
             else:
                 wanted.add(name)
-        return wanted, outside, needs_prompt
+        return wanted, outside, helpers
 
     def _plan_assert(self, expression: ast.expr, wanted: Set[str], outside: Set[str]) -> Test:
         # `math` is there for the judge's part; a call that needs it is not lifted unless it folds to a constant.
@@ -314,7 +314,7 @@ class _Planner:
         return test
 
     def _proxied(
-        self, tree: ast.Module, why: str, wanted: Set[str], trusted: Set[str], needs_prompt: bool
+        self, tree: ast.Module, why: str, wanted: Set[str], trusted: Set[str], helpers: Set[str]
     ) -> Test:
         test = Test(PROXY, why)
         try:
@@ -324,7 +324,7 @@ class _Planner:
             test.expected = f"the test does not compile: {error}"[:2000].encode("utf-8", "replace")
             return test
         test.wanted = tuple(sorted(wanted))
-        test.needs_prompt = needs_prompt
+        test.helpers = tuple(sorted(helpers))
         test.trusted = tuple(sorted(trusted))
         test.imports = _top_imports(tree)
         return test

@@ -158,16 +158,24 @@ class TestProcess:
         """Make the tests' names: helpers of the prompt, the library's, and stand-ins for the program's."""
         tests = [test for test in self.plan.tests if test.mode == PROXY]
         trusted = {name for test in tests for name in test.trusted}
-        if self.plan.prompt is not None and any(test.needs_prompt for test in tests):
+        helpers: Set[str] = set()
+        if self.plan.prompt is not None and any(test.helpers for test in tests):
             self._run_prompt()
+            # They are the prompt's own, but the prompt asks for a program that has them too: one that has not fails
+            # where public harnesses fail it, on the missing name.
+            helpers = {name for test in tests for name in test.helpers} & self.plan.prompt.functions
         for name in sorted(trusted):
             if name not in self.names:
                 self._import_trusted(name)
-        wanted = sorted({name for test in tests for name in test.wanted})
+        wanted = sorted({name for test in tests for name in test.wanted} | helpers)
         if wanted:
             imports = tuple(sorted({pair for test in tests for pair in test.imports}))
             for name, description in zip(wanted, self.player.ask("describe", tuple(wanted), imports)):
-                self._give(name, description)
+                if name not in helpers:
+                    self._give(name, description)
+                elif description[0] == "missing":
+                    self.names.pop(name, None)
+                    self.missing[name] = None
         self._described = True
 
     def _run_prompt(self) -> None:
