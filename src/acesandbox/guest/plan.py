@@ -274,7 +274,7 @@ class _Planner:
         return test
 
     def _resolve(self, uses: Uses) -> Tuple[Set[str], Set[str], Set[str]]:
-        """Which free names come from the program, which from elsewhere but not from builtins, and which from the prompt."""
+        """Which free names come from the program, from elsewhere but not from builtins, and from the prompt."""
         wanted: Set[str] = set()
         outside: Set[str] = set(self.bound) | uses.bound
         helpers: Set[str] = set()
