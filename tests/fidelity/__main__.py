@@ -70,7 +70,7 @@ def classes(found: list[Agreement]) -> None:
         for name, listed in sorted(one.differences.items()):
             print(f"\n### {one.name}: {name} ({len(listed)})\n")
             for difference in listed[:20]:
-                print(f"- {difference}")
+                print(f"- {difference.in_short}")
 
 
 if __name__ == "__main__":

@@ -44,11 +44,21 @@ class Difference:
     def text(self) -> str:
         return str(self.row["tests"][self.test])
 
+    @property
+    def in_short(self) -> str:
+        """For a page: no word of the test or of what it printed, which are not ours to publish."""
+        kinds = [
+            re.findall(r"\b[A-Z]\w*(?:Error|Exception)\b", said) for said in (self.plain.detail, self.message)
+        ]
+        plain, ours = (f" ({found[-1]})" if found else "" for found in kinds)
+        name = f"{self.row['task_id']} test {self.test} [{self.mode}]"
+        return f"{name}: plain {self.plain.status}{plain}, sandbox {self.status}{ours}"
+
     def __str__(self) -> str:
         head = f"{self.row['task_id']} (sample {self.row.get('sample', '-')}) test {self.test} [{self.mode}]"
         return (
             f"{head}: plain {self.plain.status} ({self.plain.detail[-100:]!r}), sandbox {self.status} "
-            f"({self.message[-160:]!r})"  # the test's text is not ours to print into a page
+            f"({self.message[-160:]!r})"
         )
 
 
