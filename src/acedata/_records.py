@@ -52,7 +52,7 @@ PROGRAMS = _schema(
     program=(TEXT,),
 )
 
-# The execution matrix: one row per program, one list item per test of the question's test list (of the `questions` stage
+# The execution matrix: one row per program, one list item per test of the question's list (of the `questions` stage
 # for reference programs, of `filtered` for samples). `statuses` holds the names of `acesandbox.Status`; `modes` the
 # judging mode; `messages` is null for passed tests and has no addresses in it. CPU times, which no two runs share, lie
 # in `telemetry/<stage>/` under CPU, row for row. A program that is null was not run: all "not_run".
