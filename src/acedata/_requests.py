@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypedDict, runtime_checkable
 
@@ -87,6 +87,8 @@ class Answer:
         prompt_tokens, completion_tokens: as billed by the provider.
         cached_tokens: of the prompt tokens, those billed at the cached price.
         batch: whether it was billed at the batch price.
+        prefilled: whether `text` goes on from the end of the request's prefill. False where there is none, and where
+            the endpoint cannot continue one: then the prefill was not sent, and `text` is an answer of its own.
     """
 
     text: str
@@ -96,6 +98,7 @@ class Answer:
     completion_tokens: int = 0
     cached_tokens: int = 0
     batch: bool = False
+    prefilled: bool = False
 
     def serves(self, request: Request) -> bool:
         """Whether asking again with this request's limit could give nothing better."""
@@ -108,7 +111,7 @@ class Failure:
 
     Attributes:
         reason: short, countable: "timeout", "rate limited", "server error", "connection", "malformed answer",
-            "bad request", "context too long".
+            "bad request", "context too long", "batch expired", "over budget".
         detail: for people; never holds a key.
     """
 
@@ -123,8 +126,17 @@ Outcome = Answer | Failure
 class Backend(Protocol):
     """Carries requests to a model. Written for one event loop; used by one asker at a time."""
 
-    def answers(self, requests: Iterable[Request]) -> AsyncIterator[tuple[Request, Outcome]]:
-        """Every request once, in any order. `requests` is drawn from lazily: that is how the asker holds a budget back.
+    def answers(
+        self, requests: AsyncIterable[Request], lost: Callable[[Request], bool] = lambda request: True
+    ) -> AsyncIterator[tuple[Request, Outcome]]:
+        """Every request once, in any order.
+
+        `requests` is drawn from lazily, when one more can be sent: that is how the asker holds a budget back. It may end
+        because the budget covers no more until some of what is in flight has come back.
+
+        `lost(request)` is called when a try ended in a way that may have been billed although no answer came (a
+        time-out, a cut connection, an answer that cannot be read): it counts the worst case as spent, and says whether
+        the budget covers another try. If not, the request fails with the reason of that last try.
 
         Raises:
             BackendError: nothing can be answered at all (no key, unknown model, wrong address, no answer to replay).
