@@ -1,0 +1,745 @@
+"""The recipe: one YAML file that says everything that decides a dataset, read into checked, frozen settings.
+
+`load_recipe` reads YAML into a tree that remembers lines, lets pydantic check it, and turns every mistake into one line
+for people: where, what was expected, the nearest valid name. Nothing is coerced: "16" is not 16, and a setting that
+does not exist is an error rather than ignored.
+
+Each setting's docstring is its documentation; docs/recipes.md lists them all. A setting that decides what comes out is
+part of the fingerprint of each stage that reads it (`_stages`); those that only decide how fast, where or for how much
+(engine, workers, ray, store, budget_usd, and `HOW` of a model) are not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from ._errors import RecipeError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Names appear in ids (`evol_12`) and in published columns.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Definition = Literal["paper", "upstream"]
+
+# Settings of a model that decide how an answer is fetched, not what it is: no part of any fingerprint.
+HOW = frozenset(
+    {
+        "backend",
+        "base_url",
+        "api_key_env",
+        "price",
+        "concurrency",
+        "timeout_s",
+        "retries",
+        "answers",
+        "engine_options",
+    }
+)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, populate_by_name=False, use_attribute_docstrings=True
+    )
+
+
+class ColumnsConfig(_Settings):
+    """Which columns of a source hold what. Null: the published name is found by itself."""
+
+    instruction: str | None = None
+    """The task in words; a source without one gets the prompt variant without one."""
+    program: str | None = None
+    """The seed's program, or the answer that holds it in a code fence."""
+    lang: str | None = None
+    """The programming language; rows of another one than Python are dropped."""
+    id: str | None = None
+    """The source's own name of a row, kept only in drops' details."""
+    question: str | None = None
+    """`from: start`: the question."""
+    tests: str | None = None
+    """`from: start`: the list of asserts."""
+
+
+class SourceConfig(_Settings):
+    """One source of seeds, or of questions that exist already."""
+
+    name: Name
+    """Published as `source`, and the first part of every id."""
+    kind: Literal["hub", "files", "start"] = Field(alias="from")
+    """`hub`: a dataset on the Hugging Face hub. `files`: local Parquet or JSON Lines. `start`: questions with tests,
+    and programs where they have them, on the hub or in files; they take the place of `seeds` and `questions`."""
+    path: str
+    """Name on the hub, or a file, folder or glob; relative to the recipe's folder."""
+    split: str = "train"
+    """Split of a dataset on the hub."""
+    config: str | None = None
+    """Configuration of a dataset on the hub."""
+    revision: str | None = None
+    """Commit of a dataset on the hub; without one, whatever is newest."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """Where a source's columns are not the published ones."""
+    min_chars: Count = 0
+    """Programs shorter than this are dropped."""
+    drop_prints: bool = True
+    """Take lines that only print out of seed programs."""
+    limit: Positive | None = None
+    """Most seeds kept of this source, from its beginning."""
+
+
+class SeedsConfig(_Settings):
+    """What the build starts from."""
+
+    sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    """In this order in everything that is published."""
+    limit: Positive | None = None
+    """Most seeds kept of each source: a trial of the whole recipe at small cost."""
+    drop_duplicates: bool = False
+    """Drop seeds whose program is that of an earlier one."""
+
+
+class PriceConfig(_Settings):
+    """US dollars per million tokens."""
+
+    input: Money
+    """Prompt tokens."""
+    output: Money
+    """Answer tokens."""
+    cached_input: Money | None = None
+    """Prompt tokens that the provider had cached; null: as `input`."""
+    batch_factor: Money = 0.5
+    """What the Batch API charges of these prices."""
+
+
+class ModelConfig(_Settings):
+    """One way to ask one model. The key it stands under is its name in every published column.
+
+    The same model, asked greedily and asked for samples, is two entries.
+    """
+
+    backend: Literal["openai", "openai-batch", "vllm", "replay"]
+    """Who carries the requests. `openai` works with any compatible endpoint."""
+    model: str
+    """The model's name as the provider knows it; for vllm a hub name or a folder."""
+    provider: Name
+    """Declared name of who answers, such as `openai` or `vllm`; part of every stored answer's key, so the same answers
+    serve whichever back-end fetched them."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus; 1 is off."""
+    max_tokens: Positive = 1024
+    """Longest answer. An answer that ended by itself stays valid when this is raised; a cut one is asked again."""
+    stop: list[str] = []
+    """Texts that end the answer."""
+    json_answer: bool = Field(default=False, alias="json")
+    """Ask for a JSON object where the endpoint can promise one."""
+    prefill: bool = True
+    """The endpoint can continue a final assistant message. Where not, formats that prefill say so and do without."""
+    base_url: str | None = None
+    """Address of a compatible endpoint; null: the provider's own."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key. A recipe never holds one."""
+    price: PriceConfig | None = None
+    """For estimates and the budget; null: costs nothing."""
+    concurrency: Positive = 64
+    """Most requests in flight; fewer while the provider says 429."""
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds for one request."""
+    retries: Count = 5
+    """Times a failed request is sent again within one build."""
+    answers: str | None = None
+    """`replay`: file of answers, relative to the recipe's folder."""
+    engine_options: dict[str, bool | int | float | str] = {}
+    """`vllm`: arguments of its engine, such as tensor_parallel_size or max_model_len."""
+
+
+class QuestionsConfig(_Settings):
+    """Synthesis: seed program to question and tests."""
+
+    model: str
+    """Name of one of `models`."""
+    format: str = "synthesis-1"
+    """Named prompt."""
+    attempts: Positive = 1
+    """Draws per seed while none can be parsed, or the model refuses."""
+
+
+class BenchmarkConfig(_Settings):
+    """A benchmark that must not leak into the data."""
+
+    name: Name
+    """`humaneval`, `mbpp`, `bigcodebench`, `livecodebench` and the like: counted by this name in drops and the card."""
+    path: str
+    """Name on the hub, or a local file; relative to the recipe's folder."""
+    split: str = "test"
+    """Split of a dataset on the hub."""
+    config: str | None = None
+    """Configuration of a dataset on the hub."""
+    revision: str | None = None
+    """Commit of a dataset on the hub."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """Which columns hold `question` and `tests`."""
+
+
+class DecontaminateConfig(_Settings):
+    """Questions that are too near a benchmark's are dropped."""
+
+    benchmarks: Annotated[list[BenchmarkConfig], Field(min_length=1)]
+    """What to keep out."""
+    ngram: Positive = 8
+    """Words per n-gram of questions."""
+    threshold: Share = 0.5
+    """Share of a benchmark problem's n-grams that makes a question a copy."""
+
+
+class NearDuplicatesConfig(_Settings):
+    """Questions that nearly equal an earlier one are dropped (MinHash)."""
+
+    threshold: Share = 0.8
+    """Estimated Jaccard similarity from which two questions are one."""
+    ngram: Positive = 5
+    """Words per shingle."""
+    permutations: Positive = 128
+    """Hash functions; more is more exact."""
+
+
+class ChecksConfig(_Settings):
+    """Beyond the paper: checks of questions before anything is spent on them."""
+
+    signature: bool = False
+    """Drop questions whose tests do not call exactly one common function; prompts then name it."""
+    decontaminate: DecontaminateConfig | None = None
+    """Drop questions that are a benchmark's."""
+    near_duplicates: NearDuplicatesConfig | None = None
+    """Drop questions that repeat an earlier one."""
+
+
+class ReferencesConfig(_Settings):
+    """Strong solvers whose programs decide which tests are right. No models: every test is kept."""
+
+    models: list[str] = []
+    """Names among `models`; the paper has one."""
+    format: str = "sample-2"
+    """Named prompt."""
+
+
+class FilterConfig(_Settings):
+    """Which tests and questions are kept."""
+
+    min_tests: Count = 5
+    """Questions with fewer tests left are dropped."""
+    agreement: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the reference models that must pass a test."""
+    flaky: bool = False
+    """Judge references twice, with different hash seeds, and drop tests whose result changes."""
+
+
+class SamplesConfig(_Settings):
+    """Programs of the policies."""
+
+    models: list[str] = []
+    """Names among `models`, in the order of completion ids."""
+    n: Positive = 16
+    """Programs per question and model."""
+    format: str = "sample-2"
+    """Named prompt."""
+    imported: bool = True
+    """Programs that came with the questions of a `start` source are samples too."""
+
+
+class JudgeConfig(_Settings):
+    """How programs are run (acesandbox)."""
+
+    limits: dict[str, int | float] = {}
+    """Limits other than acesandbox's defaults, by name: cpu_s, program_cpu_s, memory_mb, ..."""
+    isolation: Literal["namespaces", "seccomp", "best"] = "namespaces"
+    """Which jail."""
+    python: str | None = None
+    """Interpreter that runs programs, with its packages; null: this one, standard library only."""
+    preload: list[str] = []
+    """Modules that programs find imported, such as numpy."""
+    unsealed: Literal["allow", "fail"] = "allow"
+    """What a test counts that a program could forge."""
+
+
+class PairsConfig(_Settings):
+    """Preference pairs within one policy's programs."""
+
+    models: list[str]
+    """Policies whose programs are paired, each within itself."""
+    margin: Share = 0.4
+    """Least difference of pass rates."""
+    chosen_above: Share = 0.8
+    """Least pass rate of the better program."""
+    rejected_above: Share = 0.0
+    """Pass rate that the worse program must exceed."""
+    cap: Positive | None = None
+    """Most pairs of one question and model."""
+    cap_by: Literal["margin", "random"] = "random"
+    """Which pairs a cap keeps: the widest margins, or a draw by `seed`."""
+
+
+class HardConfig(_Settings):
+    """The subset for reinforcement learning: low mean and high deviation of pass rates."""
+
+    models: list[str]
+    """Policies whose programs count."""
+
+
+class StrengthConfig(_Settings):
+    """Beyond the paper: how much the kept tests can tell apart."""
+
+    mutants: Positive = 20
+    """Most mutants of each reference program."""
+    min_score: Share = 0.0
+    """Questions whose tests find a smaller share of the mutants are dropped."""
+    drop_redundant: bool = False
+    """Drop tests that no two samples of a question differ in, and those that tell apart what an earlier one does."""
+
+
+class ExportConfig(_Settings):
+    """What is published, and how."""
+
+    forms: list[
+        Literal["acecode", "pairs", "extended", "hard", "trl", "verl", "openrlhf", "llama-factory"]
+    ] = [
+        "acecode",
+        "pairs",
+        "extended",
+        "hard",
+    ]
+    """Datasets to write."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of questions, never of rows, that goes into a validation split of `extended`."""
+    license: str | None = None
+    """Licence named in the card."""
+
+
+class RayConfig(_Settings):
+    """Where the work of `engine: ray` goes."""
+
+    address: str | None = None
+    """Of a running cluster ("auto" finds it); null: a cluster on this machine."""
+    cpus_per_actor: Positive = 1
+    """Cores of one actor's sandbox."""
+
+
+class Recipe(_Settings):
+    """Everything that decides a dataset."""
+
+    name: Name
+    """Of the dataset."""
+    definition: Definition = "paper"
+    """The views' rules: the paper's text, or those of its released scripts where they differ."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    seeds: SeedsConfig
+    models: dict[Name, ModelConfig] = {}
+    """All models, by the name that is published."""
+    questions: QuestionsConfig | None = None
+    """Null: the sources hold questions already."""
+    checks: ChecksConfig = ChecksConfig()
+    references: ReferencesConfig = ReferencesConfig()
+    filter: FilterConfig = FilterConfig()
+    samples: SamplesConfig = SamplesConfig()
+    judge: JudgeConfig = JudgeConfig()
+    pairs: PairsConfig | None = None
+    """Null: no pairs."""
+    hard: HardConfig | None = None
+    """Null: no hard subset."""
+    strength: StrengthConfig | None = None
+    """Null: tests' strength is not measured."""
+    export: ExportConfig = ExportConfig()
+    budget_usd: Money | None = None
+    """The build stops before it could have spent more, over all its runs."""
+    store: str | None = None
+    """Folder of the model answers, relative to the recipe's folder; null: in the build directory."""
+    engine: Literal["local", "ray"] = "local"
+    """This machine, or a Ray cluster."""
+    workers: Positive | None = None
+    """Programs judged at a time; null: one per core that may be used."""
+    ray: RayConfig = RayConfig()
+    shard_rows: Positive = 1000
+    """Questions per Parquet file."""
+
+    _text: str = PrivateAttr("")
+    _folder: Path = PrivateAttr(Path())
+
+    @property
+    def text(self) -> str:
+        """The YAML it was read from, as it was."""
+        return self._text
+
+    @property
+    def starts(self) -> bool:
+        """Whether the sources hold questions already."""
+        return any(source.kind == "start" for source in self.seeds.sources)
+
+    def resolve(self, path: str) -> Path:
+        """A path of the recipe: `~` is the home, anything relative is relative to the recipe's folder."""
+        return self._folder / os.path.expanduser(path)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        for trouble in _contradictions(self):
+            raise trouble
+        return self
+
+
+def load_recipe(source: str | os.PathLike[str]) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        source: a path, or the bare name of one that is shipped (`shipped_recipes`).
+
+    Raises:
+        RecipeError: there is none, or it says something that cannot be; one line per mistake.
+    """
+    path = find_recipe(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from error
+    return parse_recipe(text, path)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "recipes").glob("*.yaml"))}
+
+
+def find_recipe(source: str | os.PathLike[str]) -> Path:
+    """Where a recipe is: a file of that path, or the shipped one of that name.
+
+    Raises:
+        RecipeError: neither exists.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_recipes()
+    if path.name == os.fspath(source) and path.name in shipped:
+        return shipped[path.name]
+    hint = _nearest(path.stem, shipped)
+    raise RecipeError(f"there is no recipe {os.fspath(source)!r}{hint}; shipped are {', '.join(shipped)}")
+
+
+def parse_recipe(text: str, path: Path = Path("recipe.yaml")) -> Recipe:
+    """Reads a recipe's text; `path` names it in messages, and relative paths start from its folder.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(node, yaml.MappingNode):
+            raise RecipeError(f"{path}: a recipe is a list of settings, `name: value` each")
+        lines = _Lines(node, path)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}" if mark else f"{path}"
+        raise RecipeError(f"{place}: not YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML: {error}") from error
+    except (RecursionError, ValueError) as error:  # an alias to itself; a date that is none
+        raise RecipeError(f"{path}: not a recipe: {error}") from error
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as invalid:
+        raise RecipeError("\n".join(_explain(invalid, lines))) from None
+    recipe._text = text
+    recipe._folder = path.resolve().parent
+    return recipe
+
+
+# Mistakes, for people.
+
+
+class _Lines:
+    """Which line each setting stands on, by its path."""
+
+    def __init__(self, node: yaml.MappingNode, path: Path) -> None:
+        self._path = path
+        self._known: dict[tuple[str | int, ...], int] = {}
+        self._walk(node, ())
+
+    def _walk(self, node: yaml.Node, at: tuple[str | int, ...]) -> None:
+        if at in self._known and len(at) > 40:
+            raise RecursionError("an alias that contains itself")
+        self._known.setdefault(at, node.start_mark.line + 1)
+        if len(at) > 40:
+            raise RecursionError("nested too deep")
+        if isinstance(node, yaml.MappingNode):
+            seen: dict[Any, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if key.tag == "tag:yaml.org,2002:merge":
+                    for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                        self._walk(merged, at)
+                    continue
+                if key.value in seen:
+                    raise RecipeError(
+                        f"{self._path}:{line}: {key.value} is given twice; first on line {seen[key.value]}"
+                    )
+                seen[key.value] = line
+                self._known[(*at, key.value)] = line
+                self._walk(value, (*at, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, item in enumerate(node.value):
+                self._walk(item, (*at, number))
+
+    def place(self, at: tuple[str | int, ...]) -> str:
+        """`recipe.yaml:12` of a setting, or of the nearest one around it that the file has."""
+        while at and at not in self._known:
+            at = at[:-1]
+        return f"{self._path}:{self._known.get(at, 1)}"
+
+
+def _explain(invalid: ValidationError, lines: _Lines) -> Iterator[str]:
+    """One line per mistake. Of the alternatives of a union only the first is reported."""
+    said = set()
+    for error in invalid.errors(include_url=False):
+        at = tuple(part for part in error["loc"] if not _is_alternative(part))
+        if error["type"] == "contradiction":
+            at = tuple(error["ctx"]["at"])
+        if at not in said:
+            said.add(at)
+            yield f"{lines.place(at)}: {_name(at)}{_complaint(error, at)}"
+
+
+def _is_alternative(part: str | int) -> bool:
+    """Whether a part of pydantic's path names a union's alternative or a dictionary's key, not a setting."""
+    return part in ("bool", "int", "float", "str", "[key]")
+
+
+def _name(at: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in at:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "the recipe"
+
+
+def _complaint(error: ErrorDetails, at: tuple[str | int, ...]) -> str:
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    shown = _shown(given)
+    if kind == "contradiction":
+        return f" {context['text']}"
+    if kind == "extra_forbidden":
+        owner = _owner(at)
+        names = _setting_names(owner) if owner else []
+        return f" is no setting{_nearest(str(at[-1]), names) or '; there are ' + ', '.join(names)}"
+    if kind == "missing":
+        return " is missing"
+    if kind == "literal_error":
+        valid = re.findall(r"'([^']*)'", context["expected"])
+        return f" is {shown}; expected {' or '.join(valid)}{_nearest(str(given), valid)}"
+    expected = {
+        "string_type": "text",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "list_type": "a list",
+        "dict_type": "settings, `name: value` each",
+        "model_type": "settings, `name: value` each",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "greater_than": f"more than {context.get('gt')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "less_than": f"less than {context.get('lt')}",
+        "finite_number": "a finite number",
+        "too_short": f"at least {context.get('min_length')} of them",
+        "string_pattern_mismatch": "a name of letters, digits, `.`, `_` and `-`",
+        "string_too_long": f"at most {context.get('max_length')} characters",
+    }.get(kind)
+    if expected is None:
+        return f" is {shown}: {error['msg']}"
+    hint = ""
+    if expected in ("a number", "a whole number") and isinstance(given, str) and _is_number(given):
+        # YAML reads 1e-3 as text; people do not.
+        hint = "; YAML takes this one for text: write it without quotes and with a decimal point"
+    return f" is {shown}; expected {expected}{hint}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a group of settings"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def _owner(at: tuple[str | int, ...]) -> type[_Settings] | None:
+    """The settings class that a path's last part is to be found in."""
+    owner: type[_Settings] = Recipe
+    for part in at[:-1]:
+        if isinstance(part, int):
+            continue
+        field = next((f for name, f in owner.model_fields.items() if (f.alias or name) == part), None)
+        if field is None:  # a key of `models`
+            continue
+        inner = _settings_in(field.annotation)
+        if inner is None:
+            return None
+        owner = inner
+    return owner
+
+
+def _settings_in(annotation: Any) -> type[_Settings] | None:
+    if isinstance(annotation, type) and issubclass(annotation, _Settings):
+        return annotation
+    for part in get_args(annotation):
+        found = _settings_in(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _setting_names(owner: type[_Settings]) -> list[str]:
+    return [field.alias or name for name, field in owner.model_fields.items()]
+
+
+def _nearest(given: str, names: Any) -> str:
+    close = difflib.get_close_matches(given, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _contradiction(at: tuple[str | int, ...], text: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{text}", {"at": list(at), "text": text})
+
+
+def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    """What each setting alone cannot show."""
+    seen: set[str] = set()
+    for number, source in enumerate(recipe.seeds.sources):
+        if source.name in seen:
+            yield _contradiction(
+                ("seeds", "sources", number, "name"), f"is {source.name!r}, as another source is called"
+            )
+        seen.add(source.name)
+    kinds = {source.kind == "start" for source in recipe.seeds.sources}
+    if len(kinds) > 1:
+        yield _contradiction(
+            ("seeds", "sources"),
+            "mix `from: start`, which are questions, with seeds that need to become some",
+        )
+    if recipe.starts and recipe.questions is not None:
+        yield _contradiction(
+            ("questions",), "is given, but the sources (`from: start`) hold questions already"
+        )
+    if not recipe.starts and recipe.questions is None:
+        yield _contradiction(
+            ("questions",), "is missing: the sources are seeds, and a model must make questions of them"
+        )
+
+    uses: list[tuple[tuple[str | int, ...], str]] = []
+    if recipe.questions is not None:
+        uses.append((("questions", "model"), recipe.questions.model))
+    uses += [(("references", "models", n), name) for n, name in enumerate(recipe.references.models)]
+    uses += [(("samples", "models", n), name) for n, name in enumerate(recipe.samples.models)]
+    for at, name in uses:
+        if name not in recipe.models:
+            hint = _nearest(name, recipe.models) or f"; there are {', '.join(recipe.models) or 'none'}"
+            yield _contradiction(at, f"is {name!r}, which is not among `models`{hint}")
+    for part, names in (("references", recipe.references.models), ("samples", recipe.samples.models)):
+        if len(set(names)) < len(names):
+            yield _contradiction((part, "models"), "names a model twice")
+    for number, name in enumerate(recipe.samples.models):
+        if recipe.samples.n > 1 and recipe.models[name].temperature == 0:
+            yield _contradiction(
+                ("samples", "models", number),
+                f"is {name!r}, whose temperature is 0: its {recipe.samples.n} programs would all be the same",
+            )
+    asked = recipe.questions
+    if asked is not None and asked.attempts > 1 and recipe.models[asked.model].temperature == 0:
+        yield _contradiction(
+            ("questions", "attempts"),
+            "is more than 1, but the model's temperature is 0: it would say the same again",
+        )
+
+    # Imported programs bring models whose names only the data knows.
+    imports = recipe.starts and recipe.samples.imported
+    for part, config in (("pairs", recipe.pairs), ("hard", recipe.hard)):
+        for number, name in enumerate(config.models if config is not None else []):
+            if name not in recipe.samples.models and not imports:
+                hint = _nearest(name, recipe.samples.models)
+                yield _contradiction(
+                    (part, "models", number), f"is {name!r}, which samples.models does not name{hint}"
+                )
+    if recipe.strength is not None and not recipe.references.models:
+        yield _contradiction(
+            ("strength",), "needs a reference program to make mutants of; references.models is empty"
+        )
+    if recipe.filter.flaky and not recipe.references.models:
+        yield _contradiction(
+            ("filter", "flaky"), "needs a reference program to run twice; references.models is empty"
+        )
+
+    used = {name for _, name in uses}
+    for name, model in recipe.models.items():
+        if model.backend == "replay" and model.answers is None:
+            yield _contradiction(
+                ("models", name, "answers"), "is missing: `replay` reads its answers from there"
+            )
+        if model.backend != "replay" and model.answers is not None:
+            yield _contradiction(
+                ("models", name, "answers"), f"means nothing to the back-end {model.backend!r}"
+            )
+        if model.backend != "vllm" and model.engine_options:
+            yield _contradiction(
+                ("models", name, "engine_options"), f"means nothing to the back-end {model.backend!r}"
+            )
+        paid = model.backend == "openai-batch" or (model.backend == "openai" and model.base_url is None)
+        if recipe.budget_usd is not None and paid and model.price is None and name in used:
+            yield _contradiction(
+                ("models", name, "price"), "is missing: budget_usd cannot be kept without prices"
+            )
+
+    yield from _bad_limits(recipe)
+
+
+def _bad_limits(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    from acesandbox import BadInput, Limits
+
+    names = list(Limits().to_dict())
+    for name, value in recipe.judge.limits.items():
+        at = ("judge", "limits", name)
+        if name not in names:
+            yield _contradiction(
+                at, f"is no limit{_nearest(name, names) or '; there are ' + ', '.join(names)}"
+            )
+            continue
+        try:
+            Limits().replace(**{name: value})
+        except BadInput as error:
+            if name not in ("cpu_s", "quantum_s"):
+                yield _contradiction(at, f"is {value!r}: {error}")
+    if all(name in names for name in recipe.judge.limits):
+        try:
+            Limits().replace(**recipe.judge.limits)
+        except BadInput as error:
+            yield _contradiction(("judge", "limits"), f"cannot be: {error}")
