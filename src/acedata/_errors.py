@@ -7,7 +7,8 @@
     ├── StoreError         the response store is damaged in the middle, or belongs to a newer version
     ├── BackendError       a model back-end cannot work at all: no key, unknown model, wrong address
     │   └── MissingAnswer  `replay` holds no answer to a request; none is ever invented
-    └── BudgetReached      the next request could exceed the budget; everything so far is kept
+    ├── BudgetReached      the next request could exceed the budget; everything so far is kept
+    └── JudgingFailed      the sandbox failed, twice, to judge a program; that says nothing about the program
 
 One row that a model spoils is none of these: it becomes a drop with a reason (`Drop` in `_records`).
 """
@@ -45,3 +46,7 @@ class MissingAnswer(BackendError):
 
 class BudgetReached(AceDataError):
     """The budget does not cover the next request. Answers so far are kept; a larger budget goes on."""
+
+
+class JudgingFailed(AceDataError):
+    """The sandbox could not judge a program, and could not when asked again. What was judged before is kept."""
