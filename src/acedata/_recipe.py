@@ -233,6 +233,8 @@ class ReferencesConfig(_Settings):
     """Names among `models`; the paper has one."""
     format: str = "sample-2"
     """Named prompt."""
+    cut: Literal["none", "upstream"] = "none"
+    """Where a program ends: with its code block, or also where the released scripts cut it."""
 
 
 class FilterConfig(_Settings):
@@ -255,6 +257,8 @@ class SamplesConfig(_Settings):
     """Programs per question and model."""
     format: str = "sample-2"
     """Named prompt."""
+    cut: Literal["none", "upstream"] = "none"
+    """Where a program ends: with its code block, or also where the released scripts cut it."""
     imported: bool = True
     """Programs that came with the questions of a `start` source are samples too."""
 
@@ -287,8 +291,8 @@ class PairsConfig(_Settings):
     """Pass rate that the worse program must exceed."""
     cap: Positive | None = None
     """Most pairs of one question and model."""
-    cap_by: Literal["margin", "random"] = "random"
-    """Which pairs a cap keeps: the widest margins, or a draw by `seed`."""
+    balance: bool = False
+    """Under a cap, prefer pairs of programs that are in few pairs yet; otherwise `seed` alone draws."""
 
 
 class HardConfig(_Settings):
@@ -656,6 +660,8 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
             ("questions",), "is missing: the sources are seeds, and a model must make questions of them"
         )
 
+    yield from _unknown_formats(recipe)
+
     uses: list[tuple[tuple[str | int, ...], str]] = []
     if recipe.questions is not None:
         uses.append((("questions", "model"), recipe.questions.model))
@@ -720,6 +726,19 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
             )
 
     yield from _bad_limits(recipe)
+
+
+def _unknown_formats(recipe: Recipe) -> Iterator[PydanticCustomError]:
+    from ._formats import FORMATS, SYNTHESIS_FORMATS
+
+    uses = [(("references", "format"), recipe.references.format, FORMATS)]
+    uses.append((("samples", "format"), recipe.samples.format, FORMATS))
+    if recipe.questions is not None:
+        uses.append((("questions", "format"), recipe.questions.format, SYNTHESIS_FORMATS))
+    for at, name, known in uses:
+        if name not in known:
+            hint = _nearest(name, known) or f"; there are {', '.join(known)}"
+            yield _contradiction(at, f"is {name!r}, which is no prompt format{hint}")
 
 
 def _bad_limits(recipe: Recipe) -> Iterator[PydanticCustomError]:
