@@ -41,7 +41,8 @@ def parse(source: str) -> ast.Module | Refused:
     except (RecursionError, MemoryError):
         return Refused("nested too deeply", "Python's parser gave up")
     except SyntaxError as error:
-        return Refused("not valid Python", f"line {error.lineno}: {error.msg}"[:200])
+        place = f"line {error.lineno}: " if error.lineno else ""
+        return Refused("not valid Python", f"{place}{error.msg}"[:200])
     except (ValueError, OverflowError) as error:
         # NUL bytes, lone surrogates, numbers beyond the limit.
         return Refused("not valid Python", f"{type(error).__name__}: {error}"[:200])

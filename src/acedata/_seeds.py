@@ -110,7 +110,8 @@ def _seed(source: SourceConfig, row: Row, order: int) -> Seed | Drop:
         return drop("not valid Unicode", "half a character")
     if len(instruction or "") > MAX_SOURCE:
         return drop("too long", f"an instruction of {len(instruction or ''):,} characters")
-    program = _program(text, source.drop_prints)
+    is_answer = columns.program is None and not {"content", "program"} & row.values.keys()
+    program = _program(text, source.drop_prints, is_answer)
     if isinstance(program, Refused):
         return drop(*program)
     if len(program) < source.min_chars:
@@ -139,13 +140,13 @@ def _column(row: Row, named: str | None, published: tuple[str, ...], must: bool 
     return value
 
 
-def _program(text: str, drop_prints: bool) -> str | Refused:
+def _program(text: str, drop_prints: bool, is_answer: bool) -> str | Refused:
     whole = _judge(text, drop_prints)
     if whole is None:
         return text
     found = blocks(text)
     if not found:
-        return whole
+        return Refused("no code", "an answer without a code block") if is_answer else whole
     python = python_blocks(text)
     if not python:
         labels = sorted({block.label or "no label" for block in found})
