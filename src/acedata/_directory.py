@@ -523,7 +523,11 @@ def _batches(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBat
                 missing = [name for name in columns if name not in file.schema_arrow.names]
                 if missing:
                     raise BadInput(f"{path}: has no column {missing[0]!r}")
-            yield from file.iter_batches(BATCH_ROWS, columns=None if columns is None else list(columns))
+            wanted = None if columns is None else list(columns)
+            for group in range(
+                file.num_row_groups
+            ):  # a batch over two groups cannot hold lists of dictionaries
+                yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=wanted)
     except FileNotFoundError:
         raise BadInput(f"{path}: is missing, though the manifest names it") from None
     except (pa.ArrowInvalid, OSError) as error:
