@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ._python import Refused, parse
 from ._requests import Message
 
 
@@ -229,3 +230,40 @@ def question_messages(
         {"role": "system", "content": _ROLE},
         {"role": "user", "content": _TASK.format(given=given)},
     )
+
+
+PAIR_FORMAT = "pair-1"
+"""The format of the published preference pairs."""
+
+
+def pair_question(instruction: str) -> tuple[str, str] | None:
+    """Question and test of an instruction in the format `pair-1`: `render` backwards.
+
+    The test is the last statement before the docstring ends, from the last line on that begins with `assert` and is
+    Python down to the end. None where the text has another frame or no test.
+    """
+    begins, ends = f'{_ASKED}\n```\n"""\n', '\n"""\n\n```\n'
+    if not (instruction.startswith(begins) and instruction.endswith(ends)):
+        return None
+    body = instruction[len(begins) : -len(ends)]
+    place = len(body)
+    for _ in range(_LONGEST_TEST):
+        place = body.rfind("\nassert", 0, place)
+        if place < 0:
+            return None
+        tree = parse(body[place + 1 :])
+        if not isinstance(tree, Refused) and len(tree.body) == 1 and body[:place].strip():
+            return body[:place], body[place + 1 :]
+    return None
+
+
+# How many lines beginning with `assert` are tried: a text inside the test may hold some.
+_LONGEST_TEST = 8
+
+
+def pair_answer_program(answer: str) -> str | None:
+    """The program of a chosen or rejected text in the format `pair-1`: `answer_text` backwards. None: another frame."""
+    begins, ends = f"{_PREFILL}\n", "\n```"
+    if answer.startswith(begins) and answer.endswith(ends) and len(answer) >= len(begins) + len(ends):
+        return answer[len(begins) : -len(ends)]
+    return None

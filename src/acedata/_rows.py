@@ -36,6 +36,7 @@ class Place:
         path: a file, a folder, a glob (`**` goes into folders), or the name of a dataset on the hub.
         hub: whether it is on the hub.
         split, config, revision: of a dataset on the hub.
+        files: what `path` was found to mean on this machine; None: it is looked up.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Place:
     split: str = "train"
     config: str | None = None
     revision: str | None = None
+    files: tuple[Path, ...] | None = None
 
 
 class Row(NamedTuple):
@@ -59,15 +61,23 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
+_Piece = tuple[str, dict[str, Any]]
+
+
 def iter_rows(place: Place) -> Iterator[Row]:
     """All rows of a source.
 
     Raises:
         BadInput: there is nothing there, or it cannot be read; while rows are drawn.
     """
-    pieces = _hub(place) if place.hub else (row for path in _files(place.path) for row in _read(path))
+    pieces = _hub(place) if place.hub else _local(place)
     for number, (where, values) in enumerate(pieces):
         yield Row(number, where, values)
+
+
+def _local(place: Place) -> Iterator[_Piece]:
+    for path in _files(place.path) if place.files is None else place.files:
+        yield from _read(path)
 
 
 def is_local(path: str) -> bool:
@@ -88,9 +98,6 @@ def _files(path: str) -> list[Path]:
     if not found:
         raise BadInput(f"{what}; a dataset on the hub is named with `from: hub`")
     return sorted(found)
-
-
-_Piece = tuple[str, dict[str, Any]]
 
 
 def _read(path: Path) -> Iterator[_Piece]:

@@ -43,7 +43,9 @@ class Seed(NamedTuple):
     program: str
 
 
-def iter_seeds(seeds: SeedsConfig, resolve: Callable[[str], Path] = Path) -> Iterator[Seed | Drop]:
+def iter_seeds(
+    seeds: SeedsConfig, files: Callable[[SourceConfig], list[Path] | None] | None = None
+) -> Iterator[Seed | Drop]:
     """All seeds of a recipe's sources, and what is dropped on the way, row by row in order.
 
     A source is read until its limit of kept seeds is reached; later rows are neither read nor counted. Memory: one row,
@@ -51,7 +53,7 @@ def iter_seeds(seeds: SeedsConfig, resolve: Callable[[str], Path] = Path) -> Ite
 
     Args:
         seeds: the recipe's `seeds`; sources that start from questions are passed over (`_import`).
-        resolve: makes a local path of the recipe absolute.
+        files: the files of a source, None for one on the hub; without it, paths are looked up as they are.
 
     Drops' reasons: "not Python", "no code", "not valid Python", "nested too deeply", "too long", "too short",
     "no function or class", "not valid Unicode", "exact duplicate".
@@ -66,7 +68,7 @@ def iter_seeds(seeds: SeedsConfig, resolve: Callable[[str], Path] = Path) -> Ite
             continue
         limit = min(wanted for wanted in (source.limit, seeds.limit, 1 << 62) if wanted is not None)
         kept = 0
-        for row in iter_rows(place_of(source, resolve)):
+        for row in iter_rows(place_of(source, files)):
             if kept >= limit:
                 break
             found = _seed(source, row, order)
@@ -80,11 +82,15 @@ def iter_seeds(seeds: SeedsConfig, resolve: Callable[[str], Path] = Path) -> Ite
             order += 1
 
 
-def place_of(source: SourceConfig, resolve: Callable[[str], Path] = Path) -> Place:
+def place_of(source: SourceConfig, files: Callable[[SourceConfig], list[Path] | None] | None = None) -> Place:
     """Where a source's rows are. Questions to start from are local if there is such a file, else on the hub."""
-    local = str(resolve(source.path))
-    hub = source.kind == "hub" or (source.kind == "start" and not is_local(local))
-    return Place(source.path if hub else local, hub, source.split, source.config, source.revision)
+    found = None if files is None else files(source)
+    if files is None:
+        hub = source.kind == "hub" or (source.kind == "start" and not is_local(source.path))
+    else:
+        hub = found is None
+    listed = None if found is None else tuple(found)
+    return Place(source.path, hub, source.split, source.config, source.revision, listed)
 
 
 _INSTRUCTIONS = ("instruction", "problem")
