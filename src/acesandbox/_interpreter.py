@@ -196,7 +196,7 @@ def guest_directory() -> str:
     return guest
 
 
-def view(interpreter: Interpreter, tier: str) -> View:
+def view(interpreter: Interpreter, tier: str, hash_seed: int = 0) -> View:
     """The view for one tier. What does not exist on this machine is left out."""
     folder = interpreter.prefix
     relocated = (
@@ -220,7 +220,7 @@ def view(interpreter: Interpreter, tier: str) -> View:
         links=places.links,
         python=places.inside(interpreter.executable),
         site=places.site,
-        env=_environment(f"{RELOCATED}/lib" if relocated else ""),
+        env=_environment(f"{RELOCATED}/lib" if relocated else "", hash_seed),
     )
 
 
@@ -376,11 +376,11 @@ def _nothing() -> str:
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "_nothing")
 
 
-def _environment(libraries: str) -> dict[str, str]:
+def _environment(libraries: str, hash_seed: int) -> dict[str, str]:
     """The whole environment of jailed processes: nothing of the host's."""
     env = {
         "PYTHONPATH": "/ace",
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": str(hash_seed),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ISOLATIONS = ("namespaces", "seccomp", "best", "none")
 UNSEALED = ("allow", "fail", "error")
 MAX_WORKERS = 1024
+MAX_HASH_SEED = (1 << 32) - 1
 WINDOW_PER_WORKER = 256
 WINDOW_BYTES = 128 << 20
 RECENT_PROBLEMS = 32
@@ -59,6 +60,9 @@ class Sandbox:
         fail_fast: stop at the first test that is not passed; the rest is `not_run`. What a binary reward needs.
         keep_output: keep what programs print, capped at `output_kb`, in `Verdict.stdout` and `.stderr`.
         pin: bind each worker to a core of its own.
+        hash_seed: seed of programs' hashes of texts, and so of the order of their sets, from 0 (no randomization) to
+            4294967295. It stays the same so that verdicts do. A verdict that changes with it depends on the order of
+            a set: judge with two seeds to find such programs and tests.
 
     Raises:
         BadInput: a bad argument. What the machine cannot give is raised on first use, or by `open`.
@@ -76,6 +80,7 @@ class Sandbox:
         fail_fast: bool = False,
         keep_output: bool = True,
         pin: bool = False,
+        hash_seed: int = 0,
     ) -> None:
         if workers is not None and (
             isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS
@@ -89,6 +94,12 @@ class Sandbox:
             raise BadInput(f"isolation={isolation!r} is unknown; there are {', '.join(ISOLATIONS)}")
         if unsealed not in UNSEALED:
             raise BadInput(f"unsealed={unsealed!r} is unknown; there are {', '.join(UNSEALED)}")
+        if (
+            isinstance(hash_seed, bool)
+            or not isinstance(hash_seed, int)
+            or not 0 <= hash_seed <= MAX_HASH_SEED
+        ):
+            raise BadInput(f"hash_seed must be a whole number from 0 to {MAX_HASH_SEED}, not {hash_seed!r}")
         if isinstance(preload, str):
             raise BadInput(f"preload must be a list of module names, not one str: [{preload!r}]")
         for module in preload:
@@ -104,6 +115,7 @@ class Sandbox:
             "fail_fast": bool(fail_fast),
             "keep_output": bool(keep_output),
             "pin": bool(pin),
+            "hash_seed": hash_seed,
         }
         self._limits = limits
         self._size = workers
@@ -453,7 +465,7 @@ class _Configuration:
 
     def __init__(self, options: dict[str, Any], interpreter: _interpreter.Interpreter, tier: str) -> None:
         limits: Limits = options["limits"]
-        view = _interpreter.view(interpreter, tier)
+        view = _interpreter.view(interpreter, tier, options["hash_seed"])
         guest = {"site": view.site, "preload": options["preload"], "processes": limits.processes}
         self._entries = [
             ("protocol", str(PROTOCOL)),

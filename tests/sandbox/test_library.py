@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from acesandbox import (
     Asserts,
+    BadInput,
     CheckScript,
     Functional,
     IsolationUnavailable,
@@ -319,3 +321,22 @@ def test_children_that_nobody_waits_for_are_charged() -> None:
 def test_new_processes_need_a_pid_namespace() -> None:
     with pytest.raises(IsolationUnavailable, match="processes"):
         Sandbox(workers=1, isolation="seccomp", limits=Limits(processes=1)).open()
+
+
+def test_a_hash_seed_decides_the_order_of_sets_and_travels_with_a_copy() -> None:
+    program = "def f():\n    return ''.join(set('abcdefghijklmnopqrst'))\n"
+    orders = []
+    for seed in (0, 7, 7):
+        with Sandbox(workers=1, hash_seed=seed) as made:
+            copy = pickle.loads(pickle.dumps(made))
+            (message,) = (test.message for test in made.judge(program, Asserts(["assert f() == 0"])).tests)
+            with copy:
+                assert copy.judge(program, Asserts(["assert f() == 0"])).tests[0].message == message
+        orders.append(message)
+    assert orders[0] != orders[1] == orders[2]
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 32, True, "0", 1.0])
+def test_a_hash_seed_that_python_would_refuse_is_refused(seed: object) -> None:
+    with pytest.raises(BadInput, match=r"hash_seed must be a whole number from 0 to 4294967295"):
+        Sandbox(hash_seed=seed)  # type: ignore[arg-type]
