@@ -29,13 +29,13 @@ import json
 import os
 import shutil
 import socket
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ._errors import BadInput, BuildInUse
@@ -105,11 +105,14 @@ class StageRecord(Counts):
     Attributes:
         fingerprint: hash of the settings it read, its rules' version and its inputs' content.
         content: hash of its files: what the stages after it depend on.
+        settings, inputs: what the fingerprint was made of, to say what changed.
         shards: the notes of its shards, by number.
     """
 
     fingerprint: str = ""
     content: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     shards: dict[str, ShardNote] = field(default_factory=dict)
 
     @property
@@ -127,6 +130,7 @@ class Directory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._known: tuple[tuple[int, ...], dict[str, StageRecord]] | None = None
         if not (self.path / "manifest.json").is_file():
             what = (
                 "is no build directory: it has no manifest.json" if self.path.exists() else "does not exist"
@@ -135,8 +139,15 @@ class Directory:
 
     @property
     def manifest(self) -> dict[str, StageRecord]:
-        """The finished stages, in the order of the build."""
-        return _read_manifest(self.path)
+        """The finished stages, in the order of the build. Not to be changed by the caller."""
+        try:
+            stat = (self.path / "manifest.json").stat()
+        except OSError as error:
+            raise BadInput(f"{self.path / 'manifest.json'}: cannot be read: {error.strerror}") from error
+        version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        if self._known is None or self._known[0] != version:
+            self._known = version, _read_manifest(self.path)
+        return self._known[1]
 
     @property
     def recipe(self) -> Recipe:
@@ -179,6 +190,14 @@ class Directory:
         """
         for path in self.files(stage):
             yield from _batches(path, columns)
+
+    def shard(
+        self, stage: str, number: int, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of one shard of a stage; none where the stage has no such shard."""
+        for name in self.record(stage).shards.get(f"{number:05d}", ShardNote()).files:
+            if _is_part(name):
+                yield from _batches(self.path / "data" / stage / name, columns)
 
     def drops(self, stage: str) -> Iterator[pa.RecordBatch]:
         """What a stage left out: `DROPS`."""
@@ -225,6 +244,7 @@ class Building(Directory):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._known = None
         self._lock: int | None = None
 
     def __enter__(self) -> Building:
@@ -259,7 +279,7 @@ class Building(Directory):
 
     def forget(self, stages: Iterable[str]) -> None:
         """Takes stages out of the manifest and off the disk: the recipe no longer has them."""
-        manifest = self.manifest
+        manifest = dict(self.manifest)
         gone = [stage for stage in stages if manifest.pop(stage, None) is not None]
         if gone:
             self._write_manifest(manifest)
@@ -277,6 +297,14 @@ class Building(Directory):
     def stage(self, name: str, fingerprint: str) -> StageFiles:
         """The files of a stage that is about to be made, or goes on being made."""
         return StageFiles(self, name, fingerprint)
+
+    def note_failures(self, stage: str, failures: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps the requests of a stage's last run that got no answer, one JSON object a line."""
+        path = self.path / "telemetry" / stage / "failures.jsonl"
+        if failures:
+            _write_durably(path, b"".join(json.dumps(dict(one)).encode() + b"\n" for one in failures))
+        else:
+            path.unlink(missing_ok=True)
 
     def note_run(self, stage: str, facts: Mapping[str, Any]) -> None:
         """Adds one run's times and costs to a stage's telemetry."""
@@ -312,7 +340,7 @@ class Building(Directory):
                 made.rename(data)
                 _sync(data.parent)
                 _sync(work)
-            manifest = self.manifest
+            manifest = dict(self.manifest)
             manifest[stage] = record
             known = [name for name in intent["order"] if name in manifest]
             self._write_manifest({name: manifest[name] for name in [*known, *(set(manifest) - set(known))]})
@@ -357,10 +385,18 @@ class StageFiles:
         key: str,
         table: pa.Table,
         counts: Counts,
-        drops: Sequence[Drop] = (),
+        drops: pa.Table | None = None,
         cpu: pa.Table | None = None,
     ) -> None:
-        """Makes one shard durable. `counts` without what follows from the table and the drops: `rows` and `dropped`."""
+        """Makes one shard durable.
+
+        Args:
+            shard, key: its number, and the hash of what it was made from.
+            table: its rows, of the stage's schema.
+            counts: without what follows from the table and the drops: `rows`, `dropped`, `dropped_items`.
+            drops: `DROPS`.
+            cpu: `CPU`, of judged stages.
+        """
         folder = self._folder
         files: dict[str, str] = {}
         name = f"part-{shard:05d}"
@@ -368,27 +404,38 @@ class StageFiles:
             (folder / f"{name}.json").unlink()
         files[f"{name}.parquet"] = _write_parquet(folder / f"{name}.parquet", table)
         dropped = folder / f"dropped-{shard:05d}.parquet"
-        if drops:
-            files[dropped.name] = _write_parquet(dropped, drops_table(drops))
+        if drops is not None and drops.num_rows:
+            files[dropped.name] = _write_parquet(dropped, drops)
         else:
             dropped.unlink(missing_ok=True)
         if cpu is not None:
             _write_parquet(self._cpu / f"cpu-{shard:05d}.parquet", cpu.cast(CPU))
         note = ShardNote(**asdict(counts), key=key, files=files)
         note.rows = table.num_rows
-        note.dropped = dict(Counter(drop.reason for drop in drops if drop.item is None))
-        note.dropped_items = dict(Counter(drop.reason for drop in drops if drop.item is not None))
+        if drops is not None:
+            whole = pc.is_null(drops.column("item"))
+            note.dropped = _count(drops.filter(whole).column("reason"))
+            note.dropped_items = _count(drops.filter(pc.invert(whole)).column("reason"))
         note.sort()
         self._keep_note(shard, note)
 
-    def finish(self, shards: Mapping[int, str], order: Sequence[str]) -> StageRecord:
+    def finish(
+        self,
+        shards: Mapping[int, str],
+        order: Sequence[str],
+        settings: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, str] | None = None,
+    ) -> StageRecord:
         """All shards (number to key) are there: makes them the stage.
 
         Args:
             shards: which shards the stage consists of; what else lies in `work` is removed.
             order: names of all stages, for the manifest.
+            settings, inputs: what the fingerprint was made of.
         """
-        record = StageRecord(fingerprint=self._fingerprint)
+        record = StageRecord(
+            fingerprint=self._fingerprint, settings=dict(settings or {}), inputs=dict(inputs or {})
+        )
         wanted = set()
         for shard in sorted(shards):
             note = self._notes[shard]
@@ -438,6 +485,10 @@ def fingerprint_of(facts: Any) -> str:
     """SHA-256 of anything that JSON can say, in hex; the order of keys does not matter."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _count(reasons: Any) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in pc.value_counts(reasons).to_pylist()}
 
 
 def drops_table(drops: Iterable[Drop]) -> pa.Table:

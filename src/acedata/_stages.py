@@ -71,8 +71,16 @@ class Stage:
 
     def fingerprint(self, manifest: Mapping[str, StageRecord]) -> str:
         """Hash of everything that decides its rows. All stages that it reads must be in the manifest."""
-        inputs = {name: manifest[name].content for name in self.reads}
-        return fingerprint_of([self.name, self.rules, self.settings, self.schema.to_string(), inputs])
+        return fingerprint_of([self.facts, self.inputs(manifest)])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What decides its rows apart from what it reads."""
+        return {**self.settings, "rules": self.rules, "schema": self.schema.to_string(), "stage": self.name}
+
+    def inputs(self, manifest: Mapping[str, StageRecord]) -> dict[str, str]:
+        """The content of the stages it reads."""
+        return {name: manifest[name].content for name in self.reads}
 
     def shard_key(self, shard: int, manifest: Mapping[str, StageRecord]) -> str:
         """Hash of everything that decides one shard's rows; for stages that read all rows at once, of the stage's."""
@@ -83,7 +91,7 @@ class Stage:
             name: note.files if (note := manifest[name].shards.get(number)) is not None else None
             for name in self.reads
         }
-        return fingerprint_of([shard, self.name, self.rules, self.settings, self.schema.to_string(), inputs])
+        return fingerprint_of([shard, self.facts, inputs])
 
 
 def stages(recipe: Recipe) -> list[Stage]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from acedata import _directory
-from acedata._directory import Building, Counts, Directory, StageRecord
+from acedata._directory import Building, Counts, Directory, StageRecord, drops_table
 from acedata._errors import BadInput, BuildInUse
 from acedata._recipe import parse_recipe
 from acedata._records import CPU, PASS_RATES, SEEDS, Drop
@@ -38,7 +38,7 @@ def build(path: Path, fingerprint: str = "f" * 64, keys: tuple[str, str] = ("a",
         files = building.stage("seeds", fingerprint)
         if not files.has(0, keys[0]):
             drops = [Drop("evol_1", 1, "no function"), Drop("evol_0", 0, "flaky", item=3)]
-            files.write(0, keys[0], seeds(0, 2), Counts(rows_in=3, rows_out=2), drops)
+            files.write(0, keys[0], seeds(0, 2), Counts(rows_in=3, rows_out=2), drops_table(drops))
         if not files.has(1, keys[1]):
             files.write(1, keys[1], seeds(1000), Counts(rows_in=1, rows_out=1))
         return files.finish({0: keys[0], 1: keys[1]}, ["seeds"])
