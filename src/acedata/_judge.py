@@ -7,8 +7,11 @@ run once per question and share the result: a program's verdict depends on its t
 What is no program's fault stops the build: a program that the sandbox could not judge is tried once more, and then
 `JudgingFailed` is raised. It is never written down as a wrong answer.
 
-Messages are cleaned of what differs from run to run for one and the same program: addresses, names of temporary files,
-numbers that are addresses (`id()`, thread identities).
+A matrix is the same bytes on every run, as far as the programs' own behaviour allows (one that draws random numbers or
+reads the clock may pass today and fail tomorrow; `filter.flaky` looks for its tests). Messages are cleaned of what
+differs from run to run: addresses, names of temporary files, numbers that are addresses (`id()`, thread identities).
+A test that was cut because the program's budget ended, not at its own limit, had no fair try: how much was left for it
+is chance, so it counts as "not_run", as those after it do.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ MODES = ("none", "plan", "proxy", "shared", "stdio", "broken")
 _CODES = {status: code for code, status in enumerate(Status)}
 _MODE_CODES = {mode: code for code, mode in enumerate(MODES)}
 _NOT_RUN = _CODES[Status.NOT_RUN]
+_BUDGET_SPENT = "the CPU time of all tests together was spent"
 
 
 class Program(NamedTuple):
@@ -75,7 +79,7 @@ def judge_questions(
 
     Args:
         items: questions in the order in which their rows are to be written; taken as the sandbox has room.
-        sandbox: its limits and policies decide. `fail_fast` would leave holes in the matrix and is refused.
+        sandbox: its limits and policies decide. One with `fail_fast` leaves "not_run" behind the first failure.
         rows, results: a batch ends with the question that brings it to so many programs or results.
 
     Yields:
@@ -92,7 +96,7 @@ def judge_questions(
     for outcome in outcomes:
         opened, place = work.next()
         verdict = _again(sandbox, opened, place, outcome) if isinstance(outcome, SandboxError) else outcome
-        opened.results[place] = _result(verdict, len(opened.tests))
+        opened.results[place] = _result(verdict, len(opened.tests), sandbox.limits.cpu_s)
         opened.missing -= 1
         for done in work.finished():
             made.add(done)
@@ -211,17 +215,40 @@ def _again(sandbox: Sandbox, opened: _Open, place: int, first: SandboxError) -> 
         ) from second
 
 
-def _result(verdict: Verdict, tests: int) -> _Result:
+def _result(verdict: Verdict, tests: int, cpu_s: float) -> _Result:
     found = verdict.tests
     if len(found) != tests:
         raise JudgingFailed(f"the sandbox gave {len(found)} results for {tests} tests: a fault of its own")
+    statuses = bytearray()
+    messages: list[str | None] = []
+    for test in found:
+        status = test.status
+        statuses.append(_CODES[status])
+        if status is Status.PASSED:
+            messages.append(None)
+        elif status is Status.CPU_TIMEOUT and _cut_short(test.message, cpu_s):
+            statuses[-1] = _NOT_RUN
+            messages.append(_BUDGET_SPENT)
+        elif status is Status.NOT_RUN:
+            messages.append(_BUDGET_SPENT)
+        else:
+            messages.append(clean(test.message) or None)
     return _Result(
-        bytes([_CODES[test.status] for test in found]),
+        bytes(statuses),
         bytes([_MODE_CODES.get(test.mode, 0) for test in found]),
         bytes([test.sealed for test in found]),
-        [None if test.status is Status.PASSED else clean(test.message) for test in found],
+        messages,
         [min(round(test.cpu_s * 1e6), 0xFFFFFFFF) for test in found],
     )
+
+
+_TEST_TOOK = re.compile(r"the test took more than ([0-9.e+-]+) s of CPU time")
+
+
+def _cut_short(message: str, cpu_s: float) -> bool:
+    """Whether a test was ended before its own limit. The message has six digits of the time it was given."""
+    found = _TEST_TOOK.fullmatch(message)
+    return found is not None and float(found[1]) < cpu_s * (1 - 1e-5)
 
 
 # ---- messages ----
@@ -230,15 +257,19 @@ def _result(verdict: Verdict, tests: int) -> _Result:
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+|\b0x[0-9a-fA-F]{9,16}\b")
 # What tempfile makes unless it is given a prefix of the program's own.
 _TEMPORARY = re.compile(r"/tmp/tmp[a-z0-9_]{8}\b")
-# Numbers of 14 and 15 digits where x86-64 and arm64 Linux place objects: 0x5500_0000_0000 to 0x7fff_ffff_ffff and
-# 0xaaaa_0000_0000 to 0xffff_ffff_ffff.
+# Numbers of 14 and 15 digits where Linux places objects: heap and mappings of x86-64 and of arm64.
 _NUMBER = re.compile(r"(?<![\w.])\d{14,15}(?![\w.])")
+_PLACES = (
+    range(0x5500_0000_0000, 0x5800_0000_0000),
+    range(0x7E00_0000_0000, 0x8000_0000_0000),
+    range(0xAAAA_0000_0000, 0xAC00_0000_0000),
+    range(0xFE00_0000_0000, 0x1_0000_0000_0000),
+)
 
 
 def _number(found: re.Match[str]) -> str:
     value = int(found[0])
-    inside = 0x5500_0000_0000 <= value <= 0x7FFF_FFFF_FFFF or 0xAAAA_0000_0000 <= value <= 0xFFFF_FFFF_FFFF
-    return "<address>" if inside else found[0]
+    return "<address>" if any(value in place for place in _PLACES) else found[0]
 
 
 def clean(message: str) -> str:

@@ -64,7 +64,7 @@ class View(NamedTuple):
 
 def filter_questions(
     questions: Iterable[Any],
-    matrix: Iterable[Any],
+    matrix: Iterable[Any] | None,
     *,
     definition: Definition = "paper",
     min_tests: int = MIN_TESTS,
@@ -76,7 +76,8 @@ def filter_questions(
 
     Args:
         questions: QUESTIONS.
-        matrix: MATRIX of the reference programs over all tests of their questions.
+        matrix: MATRIX of the reference programs over all tests of their questions. None: nobody was asked, every test
+            is kept, and its confidence is NaN.
         definition: "upstream" keeps questions with one test fewer too, for pairs (see `published`).
         min_tests: least kept tests of a question.
         agreement: least share of a question's reference programs that must pass a test. Any share of one program is 1.
@@ -91,7 +92,7 @@ def filter_questions(
     Raises:
         BadInput: the streams do not belong together.
     """
-    programs = Beside(matrix, "reference matrix")
+    programs = None if matrix is None else Beside(matrix, "reference matrix")
     repeats = None if again is None else Beside(again, "second reference matrix")
     least = min_tests - (definition == "upstream")
     share = exact(agreement)
@@ -101,14 +102,14 @@ def filter_questions(
         )
     for chunk in chunks(questions):
         yield _filtered(chunk, programs, repeats, least, min_tests, share, entry_point)
-    programs.finish()
-    if repeats is not None:
-        repeats.finish()
+    for stream in (programs, repeats):
+        if stream is not None:
+            stream.finish()
 
 
 def _filtered(
     chunk: Any,
-    programs: Beside,
+    programs: Beside | None,
     repeats: Beside | None,
     least: int,
     min_tests: int,
@@ -120,12 +121,14 @@ def _filtered(
     starts = offsets_of(counts)
     total = int(starts[-1])
 
-    rows = programs.through(int(places[-1]))
+    rows = None if programs is None else programs.through(int(places[-1]))
     results = _results(rows, places, counts, starts, "reference matrix")
     solvers = np.bincount(results.question, minlength=len(places))
     passed = np.bincount(results.test[results.passed], minlength=total)
     of_test = np.repeat(solvers, counts)
     keep: Bools = (passed * share.denominator >= of_test * share.numerator) & (of_test > 0)
+    if programs is None:
+        keep[:] = True
 
     shaky = np.zeros(total, np.bool_)
     if repeats is not None:
@@ -172,9 +175,10 @@ def _filtered(
     of_question = np.repeat(np.arange(len(places)), counts)
     drops = [
         *_test_drops(chunk, of_question, within(counts), keep, shaky, solvers, passed, results),
-        make_drops(chunk, np.flatnonzero(solvers == 0), "no reference program", ""),
     ]
-    poor = np.flatnonzero(~survives & (solvers > 0))
+    unsolved = solvers == 0 if programs is not None else np.zeros(len(places), np.bool_)
+    drops.append(make_drops(chunk, np.flatnonzero(unsolved & ~survives), "no reference program", ""))
+    poor = np.flatnonzero(~survives & ~unsolved)
     details = [f"{kept_counts[place]} of {counts[place]}" for place in poor]
     drops.append(make_drops(chunk, poor, f"fewer than {least} tests", pa.array(details, pa.large_string())))
     return View(kept, join_drops(drops))
