@@ -40,4 +40,27 @@ def open_backend(
         if answers is None:
             raise BackendError(f"{model.model}: the replay back-end needs `answers:`, a file of answers")
         return ReplayBackend(answers)
+    try:
+        if model.backend == "openai":
+            from .openai import OpenAIBackend
+
+            return OpenAIBackend(
+                base_url=model.base_url,
+                api_key_env=_key_env(model),
+                concurrency=model.concurrency,
+                timeout_s=model.timeout_s,
+                retries=model.retries,
+                prefill=model.prefill,
+            )
+    except ModuleNotFoundError as error:
+        extra = "vllm" if model.backend == "vllm" else "data"
+        raise BackendError(
+            f"the back-end {model.backend} needs {error.name}: pip install 'acestack[{extra}]'"
+        ) from None
     raise BackendError(f"unknown back-end {model.backend!r}")
+
+
+def _key_env(model: ModelConfig) -> str | None:
+    """Where the key is. The one of OPENAI_API_KEY goes to OpenAI, and elsewhere only when the recipe says so."""
+    named = "api_key_env" in model.model_fields_set
+    return model.api_key_env if named or model.base_url is None else None
