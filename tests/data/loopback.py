@@ -212,7 +212,7 @@ class World:
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
         self.lost_batches: set[str] = set()
-        self.log = open(log, "ab", buffering=0) if log else None
+        self.log = open(log, "ab", buffering=0) if log else None  # noqa: SIM115
 
     def bill(self, made: dict[str, Any], batch: bool = False) -> None:
         usage, prefix = made["usage"], "batch_" if batch else ""
@@ -389,8 +389,8 @@ class Connection(asyncio.Protocol):
             world.files[name] = part_named(headers["content-type"], content, "file")
             world.stats["files"] += 1
             world.stats["file_bytes"] = max(world.stats["file_bytes"], len(world.files[name]))
-            return self.send_json(200, {"id": name, "object": "file", "bytes": 0, "created_at": 0,
-                                        "filename": "requests.jsonl", "purpose": "batch", "status": "processed"})  # fmt: skip
+            made = {"id": name, "object": "file", "bytes": 0, "created_at": 0, "filename": "requests.jsonl"}
+            return self.send_json(200, {**made, "purpose": "batch", "status": "processed"})
         if method == "POST" and path == "/v1/batches":
             given = json.loads(content)
             made = world.make_batch(given)
@@ -434,9 +434,8 @@ class Connection(asyncio.Protocol):
         if fault in ("429", "503"):
             wait = f"{knobs.retry_after_s:g}" if knobs.retry_after is None else knobs.retry_after
             more = f"Retry-After: {wait}\r\n" if wait else ""
-            return self.refuse(
-                Refused(int(fault), "Rate limit reached", "rate_limit_exceeded"), headers, more
-            )
+            self.refuse(Refused(int(fault), "Rate limit reached", "rate_limit_exceeded"), headers, more)
+            return
         if fault == "500":
             raise Refused(500, "The server had an error")
         made = world.model.complete(body, headers)

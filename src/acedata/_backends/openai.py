@@ -1,9 +1,9 @@
 """Answers from any OpenAI-compatible endpoint, live: OpenAI, `vllm serve`, others. The official SDK carries them.
 
 Who talks to whom: a dispatcher draws requests while fewer than `concurrency` calls are outstanding, groups consecutive
-samples of one prompt into one call, and starts a task for each. A task waits for a place (`_limiter`), sends, and tries
-again what may pass: 429, 5xx, time-outs, cut connections, answers that cannot be read. The SDK's own retries are off, so
-that ours are all there are: counted in `tries`, paid from the budget, obeying Retry-After for all tasks at once.
+samples of one prompt into one call, and starts a task for each. A task waits for a place (`_limiter`), sends, and
+tries again what may pass: 429, 5xx, time-outs, cut connections, answers that cannot be read. The SDK's own retries are
+off, so that ours are all there are: counted in `tries`, paid from the budget, obeying Retry-After for all at once.
 
 How a try can end:
 
@@ -12,8 +12,8 @@ How a try can end:
                                                   a try, since a storm is nobody's fault: `patience_s` is its limit
     5xx, 408, 409, no connection                  not billed; back off; a try
     time-out, cut connection, unreadable answer   may have been billed: the budget counts it at its worst; a try
-    400, 413, 422                                 a feature the endpoint lacks (done without, see `_chat`), or this row's
-                                                  fault: no further try
+    400, 413, 422                                 a feature the endpoint lacks (done without, see `_chat`), or this
+                                                  row's fault: no further try
     401, 403, 404, quota used up                  nothing will work: `BackendError`, after what is in flight is home
 
 Requests go through several HTTP clients of 16 connections each: a pool looks through all its connections for each
@@ -62,7 +62,8 @@ class Trouble:
     Attributes:
         reason, detail: as of `Failure`.
         billed: it may have been.
-        overload: the provider has too much to do.
+        overload: the provider has too much to do: fewer requests in flight from now on.
+        storm: it said so itself: no try is counted.
         wait: seconds it asked us to wait.
         again: whether another try makes sense. None: at once, since something was switched off.
     """
@@ -71,6 +72,7 @@ class Trouble:
     detail: str
     billed: bool = False
     overload: bool = False
+    storm: bool = False
     wait: float = 0.0
     again: bool | None = True
 
@@ -200,17 +202,18 @@ class OpenAIBackend:
         done: asyncio.Queue[list[tuple[Request, Outcome]] | None],
     ) -> None:
         """One group, from the first try to its outcomes."""
-        tries, held_since = 0, time.monotonic()
+        tries, storms, held_since = 0, 0, 0.0
         while True:
+            if self._fatal is None:
+                came = await self._try(group)
             if self._fatal is not None:
                 raise self._fatal
-            came = await self._try(group)
             if isinstance(came, list):
                 self._failures_in_a_row = 0
                 done.put_nowait(list(zip(group, came, strict=False)))
                 group = group[len(came) :]
                 if not group:
-                    return
+                    return None
                 # Fewer samples than asked for: it is not one call's work.
                 self.features.samples = len(came)
                 self.features.note(f"the endpoint gives {len(came)} samples per call at most")
@@ -222,18 +225,21 @@ class OpenAIBackend:
                         await self._carry([request], lost, done)
                     group = group[:1]
                 continue
-            covered = not came.billed or all([lost(request) for request in group])
-            if came.overload and not came.billed:
-                if time.monotonic() + came.wait - held_since > self.patience_s:
+            # Each of them is counted, also behind one that is not covered.
+            covered = not came.billed or min([lost(request) for request in group])
+            now = time.monotonic()
+            if came.storm:
+                held_since = held_since or now
+                storms += 1
+                if now + came.wait - held_since > self.patience_s:
                     return self._give_up(group, came, done)
-                tries_for_wait = min(tries + 3, 8)
             else:
+                held_since, storms = 0.0, 0
                 tries += 1
                 if not came.again or not covered or tries > self.retries:
                     return self._give_up(group, came, done)
-                tries_for_wait = tries
             if not came.wait:
-                longest = min(_LONGEST_BACKOFF, self.backoff_s * 2**tries_for_wait)
+                longest = min(_LONGEST_BACKOFF, self.backoff_s * 2 ** min(storms or tries, 16))
                 await asyncio.sleep(longest * self._random.uniform(0.25, 0.75))
 
     def _give_up(
@@ -266,7 +272,7 @@ class OpenAIBackend:
             reached = not isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
             came = Trouble("timeout", f"no answer in {self.timeout_s:g} s", billed=reached, overload=True)
         except openai.APIStatusError as error:
-            came = self._status(group[0], body, error)
+            came = self._status(group, body, error)
         except openai.APIConnectionError as error:
             reached = not isinstance(error.__cause__, httpx2.ConnectError)
             cause = error.__cause__ or error
@@ -287,12 +293,11 @@ class OpenAIBackend:
             self.tries["answered" if isinstance(came, list) else came.reason if came else "cancelled"] += 1
         return came
 
-    def _status(self, request: Request, body: dict[str, Any], error: openai.APIStatusError) -> Trouble:
-        """What an HTTP error means.
-
-        Raises:
-            BackendError: nothing will work.
-        """
+    def _status(
+        self, group: list[Request], body: dict[str, Any], error: openai.APIStatusError
+    ) -> list[Answer] | Trouble:
+        """What an HTTP error means. Where it means that nothing will work, `_fatal` says so from now on."""
+        request = group[0]
         status, said = error.status_code, told(error.body, error.message)
         detail = self._secrets.line(f"HTTP {status}: {said.message}")
         wait = retry_after(error.response.headers)
@@ -300,35 +305,37 @@ class OpenAIBackend:
             where = (
                 f"the key in {self._key_env} is right" if self._key_env else "it wants a key (`api_key_env`)"
             )
-            self._stop(f"{self._address} refuses us ({detail}); see whether {where}")
+            return self._stop(f"{self._address} refuses us ({detail}); see whether {where}")
         if status == 404 or 300 <= status < 400:
-            self._stop(f"{self._address} has no model {request.model}, or is no such endpoint ({detail})")
+            return self._stop(
+                f"{self._address} has no model {request.model}, or is no such endpoint ({detail})"
+            )
         if status == 402 or said.code in ("insufficient_quota", "billing_hard_limit_reached"):
-            self._stop(
+            return self._stop(
                 f"{self._address}: the account's quota is used up ({detail}); all answers so far are kept"
             )
         if status in _OVERLOAD:
             if wait > self.patience_s:
-                self._stop(
+                return self._stop(
                     f"{self._address} asks to wait for {wait:,.0f} s ({detail}); run the same command again then, "
                     f"all answers so far are kept"
                 )
-            return Trouble(
-                "rate limited" if status == 429 else "server error", detail, overload=True, wait=wait
-            )
+            reason = "rate limited" if status == 429 else "server error"
+            return Trouble(reason, detail, overload=True, storm=True, wait=wait)
         if status >= 500 or status in _PASSING:
             return Trouble("server error", detail, wait=min(wait, self.patience_s))
         if status in _ROW and self.features.refused(body, said.message, said.param):
             return Trouble("bad request", detail, again=None)
         outcome = row_failure(request, status, said, detail)
         if isinstance(outcome, Answer):
-            return Trouble("refused", detail, again=False)
+            return [outcome] * len(group)
         return Trouble(outcome.reason, detail, again=False)
 
-    def _stop(self, message: str) -> None:
+    def _stop(self, message: str) -> Trouble:
+        # Raised elsewhere: raised here, it would carry the error under treatment, and that one the request's headers.
         if self._fatal is None:
             self._fatal = BackendError(message)
-        raise self._fatal from None
+        return Trouble("stopped", message, again=False)
 
     def _lane(self) -> _Lane:
         for lane in self._lanes:
