@@ -24,7 +24,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -130,13 +130,21 @@ def plan(recipe: Recipe, path: str | os.PathLike[str]) -> list[Step]:
     return steps
 
 
-def build(recipe: Recipe, path: str | os.PathLike[str], *, watcher: Watcher | None = None) -> Built:
+def build(
+    recipe: Recipe,
+    path: str | os.PathLike[str],
+    *,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Built:
     """Makes everything that a recipe wants and a directory has not.
 
     Args:
         recipe: what to build.
         path: the build directory; made if there is none.
         watcher: is told how it goes.
+        stop: asked now and then, from several threads; once it says yes nothing new is begun, what is in flight comes
+            home, and the build ends with `Stopped`.
 
     Raises:
         BuildInUse: another process builds there, or writes to the store.
@@ -144,6 +152,7 @@ def build(recipe: Recipe, path: str | os.PathLike[str], *, watcher: Watcher | No
         BackendError: a model cannot be asked at all.
         JudgingFailed: the sandbox cannot judge. Its own errors (`acesandbox.SandboxError`) too: no isolation here.
         BadInput: a source, or the directory, is not what it should be.
+        Stopped: `stop` said so.
 
     Whatever it raises, what was done stays done.
     """
@@ -168,7 +177,7 @@ def build(recipe: Recipe, path: str | os.PathLike[str], *, watcher: Watcher | No
             if stage.kind == "ask" and store is None and stage.settings.get("models", True):
                 store = open_things.enter_context(ResponseStore(store_path(recipe, path)))
             files = building.stage(stage.name, stage.fingerprint(building.manifest))
-            work = Work(stage, recipe, building, files, engine, store, budget, watcher.advanced)
+            work = Work(stage, recipe, building, files, engine, store, budget, watcher.advanced, stop)
             _find_shards(work)
             watcher.begun(stage, step.why, _total(work))
             record, seconds = _run(work, budget)

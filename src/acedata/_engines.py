@@ -34,6 +34,8 @@ ROWS_AT_A_TIME = 512
 # Programs in one group: about a second's work of one core, so that no actor waits long for the last group.
 GROUP_PROGRAMS = 256
 ACTOR_RESTARTS = 3
+# Of the second judging: what depends on the order of a set shows.
+SECOND_HASH_SEED = 1
 
 
 class Engine(Protocol):
@@ -83,6 +85,7 @@ def sandbox_options(config: JudgeConfig, again: bool = False) -> dict[str, Any]:
         "preload": tuple(config.preload),
         "unsealed": config.unsealed,
         "keep_output": False,
+        "hash_seed": SECOND_HASH_SEED if again else 0,
     }
 
 

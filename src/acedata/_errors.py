@@ -8,6 +8,7 @@
     ├── BackendError       a model back-end cannot work at all: no key, unknown model, wrong address
     │   └── MissingAnswer  `replay` holds no answer to a request; none is ever invented
     ├── BudgetReached      the next request could exceed the budget; everything so far is kept
+    ├── Stopped            a person asked the build to stop; the same command goes on
     └── JudgingFailed      the sandbox failed, twice, to judge a program; that says nothing about the program
 
 One row that a model spoils is none of these: it becomes a drop with a reason (`Drop` in `_records`).
@@ -50,3 +51,7 @@ class BudgetReached(AceDataError):
 
 class JudgingFailed(AceDataError):
     """The sandbox could not judge a program, and could not when asked again. What was judged before is kept."""
+
+
+class Stopped(AceDataError):
+    """A person asked the build to stop. What was in flight has come home, and everything so far is kept."""

@@ -28,7 +28,7 @@ from ._ask import ask_all
 from ._budget import Budget
 from ._directory import Building, Counts, StageFiles, drops_table
 from ._engines import Engine
-from ._errors import BadInput
+from ._errors import BadInput, Stopped
 from ._extract import extract_code
 from ._formats import question_messages, render
 from ._judge import Item, Program
@@ -53,6 +53,7 @@ class Work:
         files: of the stage.
         engine, store, budget: judge, keep and pay. The store is None where no model is asked.
         advance: told about rows done, and about dollars spent since last told.
+        stop: whether a person wants the build to stop: then nothing new is begun.
         shards: number and key of each shard, as far as known beforehand; filled in by loading stages.
         missing: which of them are not there, in order.
         facts: what the stage's telemetry is to say beside times.
@@ -67,6 +68,7 @@ class Work:
     store: ResponseStore | None
     budget: Budget
     advance: Callable[[int, float], None]
+    stop: Callable[[], bool] = lambda: False
     shards: dict[int, str] = field(default_factory=dict)
     missing: list[int] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -110,7 +112,7 @@ def make(work: Work) -> None:
     """Makes every missing shard of a stage durable.
 
     Raises:
-        BudgetReached, BackendError, JudgingFailed, BadInput: shards made so far, and answers, stay.
+        BudgetReached, BackendError, JudgingFailed, BadInput, Stopped: shards made so far, and answers, stay.
     """
     with _Writer(work.files) as writer:
         match work.stage.kind:
@@ -120,12 +122,18 @@ def make(work: Work) -> None:
                 _cut(work, writer, _WHOLE[work.stage.name](work))
             case "view":
                 for shard in work.missing:
+                    _check_stop(work)
                     parts = list(_VIEWS[work.stage.name](work, shard))
                     _write_view(work, writer, shard, [part[0] for part in parts], [part[1] for part in parts])
             case "ask":
                 _ask(work, writer)
             case "judge":
                 _judge(work, writer)
+
+
+def _check_stop(work: Work) -> None:
+    if work.stop():
+        raise Stopped(f"stopped in the stage {work.stage.name!r}; the same command goes on from here")
 
 
 # Writing.
@@ -215,6 +223,7 @@ def _cut(work: Work, writer: _Writer, parts: Iterable[tuple[Any, Any]], counted:
         if counted:
             work.advance(made.num_rows + dropped.num_rows, 0.0)
         flush(last)
+        _check_stop(work)
     flush(None)
 
 
@@ -262,7 +271,32 @@ def _seeds(work: Work) -> Iterator[tuple[Any, Any]]:
     yield pa.Table.from_pylist(rows, schema=records.SEEDS), drops_table(drops)
 
 
-_LOADERS: dict[str, Callable[[Work], Iterator[tuple[Any, Any]]]] = {"seeds": _seeds}
+def _started(work: Work) -> Iterator[tuple[Any, Any]]:
+    """Questions that exist already, or the programs that came with them."""
+    from ._import import iter_starts, program_rows, question_row
+
+    programs = work.stage.name == "imported"
+    rows: list[dict[str, Any]] = []
+    drops: list[Drop] = []
+    for found in iter_starts(work.recipe.seeds, lambda source: local_files(work.recipe, source)):
+        if programs:
+            # A row that holds no question is a drop of the stage `questions`.
+            rows += [] if isinstance(found, Drop) else program_rows(found)
+        elif isinstance(found, Drop):
+            drops.append(found)
+        else:
+            rows.append(question_row(found))
+        if len(rows) + len(drops) >= _LOAD_ROWS:
+            yield pa.Table.from_pylist(rows, schema=work.stage.schema), drops_table(drops)
+            rows, drops = [], []
+    yield pa.Table.from_pylist(rows, schema=work.stage.schema), drops_table(drops)
+
+
+_LOADERS: dict[str, Callable[[Work], Iterator[tuple[Any, Any]]]] = {
+    "seeds": _seeds,
+    "questions": _started,
+    "imported": _started,
+}
 
 
 # Views.
@@ -427,7 +461,10 @@ def _ask(work: Work, writer: _Writer) -> None:
     def rows() -> Iterator[dict[str, Any]]:
         for shard in work.missing:
             for batch in work.shard(source, shard, columns):
-                yield from batch.to_pylist()
+                for row in batch.to_pylist():
+                    if work.stop():
+                        return
+                    yield row
 
     for asking in askings:
         if in_turn:
@@ -438,6 +475,7 @@ def _ask(work: Work, writer: _Writer) -> None:
             _collect(work, asking.name, (one for row in rows() for one in asking.requests(row)), failures)
 
     for shard in work.missing:
+        _check_stop(work)
         made, drops, counts = _BUILD[work.stage.name](work, shard, askings, failures)
         writer.write(shard, work.shards[shard], made, counts, drops_table(drops))
 
@@ -480,6 +518,7 @@ def _collect(work: Work, name: str, requests: Iterable[Request], failures: dict[
         work.advance(1, spent - told)
         told = spent
     work.asked(name, latest, getattr(backend, "notes", []))
+    _check_stop(work)
 
 
 def _usable(answer: Answer) -> ParsedQuestion | None:
@@ -679,9 +718,15 @@ def _judge(work: Work, writer: _Writer) -> None:
             counts = Counts(rows_in=note.rows, rows_out=table.num_rows)
             writer.write(shard, work.shards[shard], table, counts, drops_table([]), times)
 
-    items = (item for shard in work.missing for item in _items(work, programs, questions, shard))
+    def items() -> Iterator[Item]:
+        for shard in work.missing:
+            for item in _items(work, programs, questions, shard):
+                if work.stop():
+                    return
+                yield item
+
     again = bool(work.stage.settings.get("again"))
-    for judged in work.engine.judge(items, work.recipe.judge, again):
+    for judged in work.engine.judge(items(), work.recipe.judge, again):
         last = -1
         for batch, into in ((judged.matrix, rows), (judged.cpu, cpu)):
             for shard, piece in _pieces(work, batch):
@@ -689,6 +734,7 @@ def _judge(work: Work, writer: _Writer) -> None:
                 last = max(last, shard)
         work.advance(judged.matrix.num_rows, 0.0)
         flush(last)
+    _check_stop(work)
     flush(None)
 
 

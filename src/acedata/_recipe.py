@@ -379,7 +379,7 @@ class Recipe(_Settings):
     """Questions per Parquet file."""
 
     _text: str = PrivateAttr("")
-    _folder: Path = PrivateAttr(Path())
+    _path: Path = PrivateAttr(Path("recipe.yaml"))
 
     @property
     def text(self) -> str:
@@ -391,9 +391,26 @@ class Recipe(_Settings):
         """Whether the sources hold questions already."""
         return any(source.kind == "start" for source in self.seeds.sources)
 
+    def changed(self, **changes: Any) -> Recipe:
+        """A copy with other settings, by name as `seeds.limit` is: `changed(workers=4, seeds__limit=100)`.
+
+        Raises:
+            RecipeError: the result says something that cannot be.
+        """
+        values = self.model_dump(by_alias=True, exclude_unset=True)
+        for name, value in changes.items():
+            *outer, last = name.split("__")
+            group = values
+            for part in outer:
+                group = group.setdefault(part, {})
+            group[last] = value
+        said = ", ".join(f"{name.replace('__', '.')}: {value}" for name, value in changes.items())
+        text = f"# changed when it was built: {said}\n" + yaml.safe_dump(values, sort_keys=False, width=110)
+        return parse_recipe(text, self._path)
+
     def resolve(self, path: str) -> Path:
         """A path of the recipe: `~` is the home, anything relative is relative to the recipe's folder."""
-        return self._folder / os.path.expanduser(path)
+        return self._path.resolve().parent / os.path.expanduser(path)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
@@ -465,7 +482,7 @@ def parse_recipe(text: str, path: Path = Path("recipe.yaml")) -> Recipe:
     except ValidationError as invalid:
         raise RecipeError("\n".join(_explain(invalid, lines))) from None
     recipe._text = text
-    recipe._folder = path.resolve().parent
+    recipe._path = path
     return recipe
 
 
