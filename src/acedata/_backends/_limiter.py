@@ -1,8 +1,9 @@
 """How many requests are in flight: additive increase, multiplicative decrease, and pauses the provider asks for.
 
-It begins at the recipe's `concurrency` and never goes above. A sign of overload (429, 503, a time-out) takes three
-tenths of it, once for everything that was in flight when it was taken: one storm is one sign. Each full round of
-successes adds a thirty-second of the ceiling, at least one.
+It begins at the recipe's `concurrency` and never goes above. Each sign of overload (429, 503, a time-out) takes half a
+place away, so a round of requests of which a share f is turned away is followed by one of (1 - f/2) times as many: a
+storm halves it round by round, a few refusals among many answers lower it a little. Each full round of answers adds a
+thirty-second of the ceiling, at least one place.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ class Limiter:
         self.limit = float(most)
         self.in_flight = 0
         self._step = max(1.0, most / 32)
-        self._decreased = 0.0
         self._resume = 0.0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def acquire(self) -> float:
-        """Wait for a place. Returns the time, which `release` wants back."""
+    async def acquire(self) -> None:
+        """Wait for a place."""
         while True:
-            now = time.monotonic()
-            if now >= self._resume and self.in_flight < int(self.limit):
+            if self.in_flight < int(self.limit) and time.monotonic() >= self._resume:
                 self.in_flight += 1
-                return now
+                return
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             self._plan()
@@ -43,27 +42,21 @@ class Limiter:
                     self._wake()
                 raise
 
-    def release(
-        self, since: float, *, good: bool = False, overload: bool = False, pause: float = 0.0
-    ) -> None:
+    def release(self, *, good: bool = False, overload: bool = False, pause: float = 0.0) -> None:
         """Give a place back.
 
         Args:
-            since: what `acquire` returned.
             good: an answer came.
             overload: the provider has too much to do.
             pause: seconds in which nothing is to be sent.
         """
         self.in_flight -= 1
-        now = time.monotonic()
         if overload:
-            if since >= self._decreased:
-                self.limit = max(1.0, 0.7 * self.limit)
-                self._decreased = now
+            self.limit = max(1.0, self.limit - 0.5)
         elif good:
             self.limit = min(float(self.most), self.limit + self._step / self.limit)
         if pause > 0:
-            self._resume = max(self._resume, now + pause)
+            self._resume = max(self._resume, time.monotonic() + pause)
         self._wake()
 
     def close(self) -> None:

@@ -260,7 +260,7 @@ class OpenAIBackend:
             body = body_of(group, self.features)
         except UnicodeEncodeError:
             return Trouble("bad request", "the prompt holds half a surrogate pair", again=False)
-        since = await self._limiter.acquire()
+        await self._limiter.acquire()
         lane = self._lane()
         lane.in_flight += 1
         came: list[Answer] | Trouble | None = None
@@ -286,10 +286,10 @@ class OpenAIBackend:
         finally:
             lane.in_flight -= 1
             if came is None or isinstance(came, list):
-                self._limiter.release(since, good=came is not None)
+                self._limiter.release(good=came is not None)
             else:
                 pause = came.wait if came.wait <= self.patience_s else 0.0
-                self._limiter.release(since, overload=came.overload, pause=pause)
+                self._limiter.release(overload=came.overload, pause=pause)
             self.tries["answered" if isinstance(came, list) else came.reason if came else "cancelled"] += 1
         return came
 
