@@ -20,7 +20,26 @@ SRC = ROOT / "src"
 # Room -> what it may import besides the standard library and itself (docs/architecture.md).
 ARROWS: dict[str, set[str]] = {
     "acesandbox": {"psutil"},
-    "acedata": {"acesandbox", "datasets", "pyarrow", "openai", "vllm", "ray"},
+    "acedata": {
+        "acesandbox",
+        "datasets",
+        "datasketch",
+        "httpx2",
+        "huggingface_hub",
+        "jinja2",
+        "markupsafe",
+        "matplotlib",
+        "numpy",
+        "openai",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "ray",
+        "rich",
+        "typer",
+        "vllm",
+        "yaml",
+    },
     "acetrain": {"acesandbox", "acedata", "torch", "trl", "transformers", "datasets", "peft", "accelerate"},
 }
 
@@ -75,6 +94,16 @@ def test_importing_acesandbox_brings_in_nothing_heavy() -> None:
     assert not heavy & set(loaded)
 
 
+@pytest.mark.parametrize("code", ["import acedata", "from acedata._cli import main"])
+def test_importing_acedata_brings_in_nothing_heavy(code: str) -> None:
+    code += "; import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"torch", "datasets", "openai", "numpy", "pyarrow", "ray", "pydantic", "matplotlib", "acetrain"}
+    assert not heavy & set(loaded)
+
+
 def test_importing_acesandbox_takes_less_than_60_ms(tmp_path: Path) -> None:
     # As installed: compiled once. A source tree may have no caches, or be told to write none.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
@@ -98,8 +127,8 @@ def test_every_native_source_is_in_the_build() -> None:
 
 def test_every_package_folder_is_kept_out_of_the_wheel_when_it_is_cache() -> None:
     build = (ROOT / "meson.build").read_text()
-    for folder in {path.parent for path in (SRC / "acesandbox").rglob("*.py")}:
-        relative = folder.relative_to(SRC / "acesandbox").as_posix()
+    for room, folder in {(room, path.parent) for room in ARROWS for path in (SRC / room).rglob("*.py")}:
+        relative = folder.relative_to(SRC / room).as_posix()
         cache = "__pycache__" if relative == "." else f"{relative}/__pycache__"
         assert f"'{cache}'" in build, f"meson.build does not exclude {cache}"
 

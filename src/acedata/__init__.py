@@ -1,4 +1,107 @@
-"""Turns seed code into datasets of problems, tests and preference pairs.
+"""Turns seed code into datasets of problems, tests and preference pairs: AceCode-89K, AceCodePair-300K, and yours.
 
-This room is empty in this release: the pipeline comes in a later one. What exists today is `acesandbox`.
+    from acedata import build, export, load_recipe
+
+    build(load_recipe("acecode-89k-paper"), "acecode")
+    export("acecode", "acecode-dataset")
+
+General layout: `_recipe` says what is wanted, `_stages` what must be made for it, `_build` decides what is missing and
+`_make` makes it, with models (`_ask`, `_backends`, `_store`), sandboxes (`_engines`, `_judge`) and pure views of
+execution matrices (`_views`). `_directory` is the disk. `_export`, `_report` and `_show` read what was built.
+docs/dataset.md is the contract between them.
+
+Names are loaded when they are first used: importing this package costs next to nothing.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._build import Built, build, plan
+    from ._directory import Directory
+    from ._errors import (
+        AceDataError,
+        BackendError,
+        BadInput,
+        BudgetReached,
+        BuildInUse,
+        JudgingFailed,
+        MissingAnswer,
+        RecipeError,
+        Stopped,
+        StoreError,
+    )
+    from ._export import Exported, export, push
+    from ._extract import extract_code
+    from ._formats import answer_text, render
+    from ._recipe import Recipe, load_recipe, shipped_recipes
+    from ._store import ResponseStore
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AceDataError": "_errors",
+    "BackendError": "_errors",
+    "BadInput": "_errors",
+    "BudgetReached": "_errors",
+    "BuildInUse": "_errors",
+    "Built": "_build",
+    "Directory": "_directory",
+    "Exported": "_export",
+    "JudgingFailed": "_errors",
+    "MissingAnswer": "_errors",
+    "Recipe": "_recipe",
+    "RecipeError": "_errors",
+    "ResponseStore": "_store",
+    "Stopped": "_errors",
+    "StoreError": "_errors",
+    "answer_text": "_formats",
+    "build": "_build",
+    "export": "_export",
+    "extract_code": "_extract",
+    "load_recipe": "_recipe",
+    "plan": "_build",
+    "push": "_export",
+    "render": "_formats",
+    "shipped_recipes": "_recipe",
+}
+
+__all__ = [
+    "AceDataError",
+    "BackendError",
+    "BadInput",
+    "BudgetReached",
+    "BuildInUse",
+    "Built",
+    "Directory",
+    "Exported",
+    "JudgingFailed",
+    "MissingAnswer",
+    "Recipe",
+    "RecipeError",
+    "ResponseStore",
+    "Stopped",
+    "StoreError",
+    "answer_text",
+    "build",
+    "export",
+    "extract_code",
+    "load_recipe",
+    "plan",
+    "push",
+    "render",
+    "shipped_recipes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -511,6 +511,8 @@ class _Lines:
                     for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                         self._walk(merged, at)
                     continue
+                if not isinstance(key, yaml.ScalarNode):
+                    raise RecipeError(f"{self._path}:{line}: a setting's name is one word, not a group of things")
                 if key.value in seen:
                     raise RecipeError(
                         f"{self._path}:{line}: {key.value} is given twice; first on line {seen[key.value]}"

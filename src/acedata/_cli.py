@@ -1,0 +1,390 @@
+"""The commands: `acedata build | import | estimate | show | report | export | recipes`.
+
+Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
+as it could be, and there is something to look at (rows without an answer, a full budget, a stop); 2 a usage or
+environment error.
+
+Every command imports what it needs when it runs: `acedata --help` loads none of Arrow, Ray or the models' libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ._errors import AceDataError, BudgetReached, Stopped
+
+if TYPE_CHECKING:
+    from ._build import Built, Step
+    from ._directory import StageRecord
+    from ._recipe import Recipe
+
+DONE, FOUND, TROUBLE = 0, 1, 2
+
+app = typer.Typer(
+    name="acedata",
+    help="Build AceCode-89K and AceCodePair-300K, or datasets like them, from a recipe.",
+    epilog="exit codes: 0 done; 1 done as far as possible, and there is something to look at; "
+    "2 usage or environment error",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="a YAML file, or the name of a recipe that is shipped", show_default=False
+    ),
+]
+DirectoryArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="a build directory", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="the result as JSON on standard output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="programs judged at a time; default: one per core")
+]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", metavar="local|ray", help="instead of the recipe's")
+]
+Money = Annotated[
+    float | None, typer.Option("--budget", min=0, metavar="USD", help="instead of the recipe's budget_usd")
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="only the first N seeds of each source: a trial")
+]
+Store = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="where model answers are kept, instead of the recipe's")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except (BudgetReached, Stopped) as stopped:
+        _say(f"acedata: {stopped}")
+        return FOUND
+    except AceDataError as error:
+        _say(f"acedata: {error}")
+        return TROUBLE
+    except (KeyboardInterrupt, typer.Abort):
+        _say("acedata: interrupted; the same command goes on from here")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # A closed pipe (`acedata show … | head`) ends us as it ends any filter.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if not _is_usage(error):
+            if type(error).__module__.partition(".")[0] != "acesandbox":
+                raise
+            _say(f"acedata: {error}")
+            return TROUBLE
+        show: Callable[[], None] = error.show  # type: ignore[attr-defined]
+        show()
+        return TROUBLE
+    return code if isinstance(code, int) else DONE
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether typer's command-line parser complains. It brings its own copy of click, or uses the installed one."""
+    return hasattr(error, "show") and hasattr(error, "exit_code")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        print(f"acedata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="say the version and end")
+    ] = False,
+) -> None:
+    pass
+
+
+# Building.
+
+
+@app.command(
+    epilog="""A build goes on where an earlier one stopped, however it stopped; a build that is done does nothing.
+
+Rows without an answer (the model's endpoint failed) are asked again by the next build.
+Ctrl-C lets what is in flight come home; a second one stops at once."""
+)
+def build(
+    recipe: RecipeArgument,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="the build directory [default: the recipe's name]"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would run and why, and do nothing")
+    ] = False,
+    workers: Workers = None,
+    engine: EngineName = None,
+    budget: Money = None,
+    limit: Limit = None,
+    store: Store = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Build a recipe: make every stage that is not done."""
+    from ._build import plan
+    from ._recipe import load_recipe
+
+    loaded = _changed(load_recipe(recipe), workers, engine, budget, limit, store)
+    path = Path(loaded.name) if directory is None else directory
+    if dry_run:
+        _show_plan(plan(loaded, path), as_json)
+        return DONE
+    return _build(loaded, path, as_json, quiet)
+
+
+def _changed(
+    recipe: Recipe,
+    workers: int | None,
+    engine: str | None,
+    budget: float | None,
+    limit: int | None,
+    store: Path | None,
+) -> Recipe:
+    given = {
+        "workers": workers,
+        "engine": engine,
+        "budget_usd": budget,
+        "seeds__limit": limit,
+        "store": None if store is None else str(store.absolute()),
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    return recipe.changed(**changes) if changes else recipe
+
+
+def _build(recipe: Recipe, path: Path, as_json: bool, quiet: bool) -> int:
+    from ._build import build
+    from ._progress import Bars, duration, watcher
+
+    seen = watcher(quiet)
+    asked_to_stop = _Stop()
+    try:
+        with asked_to_stop:
+            built = build(recipe, path, watcher=seen, stop=asked_to_stop)
+    finally:
+        if isinstance(seen, Bars):
+            seen.close()
+    if as_json:
+        _print_json(_built(built))
+    elif not quiet:
+        did = f"built {len(built.ran)} of {len(built.stages)} stages" if built.ran else "nothing to do"
+        cost = f", ${built.dollars:,.2f} (${built.spent:,.2f} in all)" if built.spent else ""
+        _say(f"{path}: {did} in {duration(built.seconds)}{cost}")
+    if built.incomplete:
+        _say(
+            f"acedata: {built.incomplete:,} rows got no answer ({path}/telemetry/*/failures.jsonl says why); "
+            "the same command asks again"
+        )
+        return FOUND
+    return DONE
+
+
+class _Stop:
+    """Turns the first Ctrl-C or SIGTERM into a wish to stop, and the second into a stop."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self._wanted.is_set()
+
+    def __enter__(self) -> _Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _heard(self, number: int, frame: object) -> None:
+        if self._wanted.is_set():
+            raise KeyboardInterrupt
+        self._wanted.set()
+        _say("acedata: stopping when what is in flight has come home; once more to stop at once")
+
+
+def _built(built: Built) -> dict[str, Any]:
+    return {
+        "directory": str(built.path),
+        "ran": built.ran,
+        "stages": {name: _counts(record) for name, record in built.stages.items()},
+        "dollars": built.dollars,
+        "spent": built.spent,
+        "seconds": round(built.seconds, 3),
+        "incomplete": built.incomplete,
+    }
+
+
+def _counts(record: StageRecord) -> dict[str, Any]:
+    names = ("rows_in", "rows_out", "rows", "dropped", "dropped_items", "incomplete")
+    return {name: getattr(record, name) for name in names}
+
+
+def _show_plan(steps: list[Step], as_json: bool) -> None:
+    if as_json:
+        _print_json([{"stage": step.stage.name, "state": step.state, "why": step.why} for step in steps])
+        return
+    words = {"done": "done", "run": "runs", "mend": "mends", "wait": "may run"}
+    width = max(len(step.stage.name) for step in steps)
+    for step in steps:
+        print(f"{step.stage.name:{width}}  {words[step.state]:7}  {step.why}")
+
+
+# Starting from what exists.
+
+
+@app.command(
+    "import",
+    epilog="""SOURCE is a dataset on the hub (TIGER-Lab/AceCode-87K, TIGER-Lab/AceCodePair-300K, ...), or a Parquet or
+JSON Lines file with a question and tests, and programs if it has them.
+
+Programs that came along are judged again; pass rates, pairs and the hard subset are made of what comes out. The recipe
+that does all this is left in DIR/recipe.yaml: a starting point for one of your own.""",
+)
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", show_default=False)],
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="the build directory", show_default=False)
+    ],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="of the source, where rows do not say theirs")
+    ] = "imported",
+    split: Annotated[str, typer.Option(help="of a dataset on the hub")] = "train",
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="MODEL", help="whose programs are paired; default: all; may be repeated"
+        ),
+    ] = None,
+    min_tests: Annotated[int, typer.Option(min=0, help="questions with fewer tests are dropped")] = 5,
+    definition: Annotated[str, typer.Option(metavar="paper|upstream", help="rules of the views")] = "paper",
+    limit: Limit = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Start a build from questions that exist already, and judge the programs that came with them."""
+    from ._starting import recipe_for
+
+    recipe = recipe_for(
+        source,
+        directory / "recipe.yaml",
+        name=name,
+        split=split,
+        models=models,
+        min_tests=min_tests,
+        definition=definition,
+        limit=limit,
+    )
+    return _build(_changed(recipe, workers, None, None, None, None), directory, as_json, quiet)
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="print this one, to start one of your own", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """List the recipes that are shipped, or print one."""
+    from ._recipe import find_recipe, load_recipe, shipped_recipes
+
+    if name is not None:
+        sys.stdout.write(find_recipe(name).read_text(encoding="utf-8"))
+        return DONE
+    known = {shipped: _first_comment(load_recipe(shipped)) for shipped in shipped_recipes()}
+    if as_json:
+        _print_json(known)
+    else:
+        width = max(map(len, known))
+        for shipped, about in known.items():
+            print(f"{shipped:{width}}  {about}")
+    return DONE
+
+
+def _first_comment(recipe: Recipe) -> str:
+    return recipe.text.partition("\n")[0].lstrip("# ")
+
+
+# Looking and publishing.
+
+
+@app.command()
+def export(
+    directory: DirectoryArgument,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="the dataset folder", show_default=False)
+    ],
+    forms: Annotated[
+        list[str] | None,
+        typer.Option("--form", metavar="FORM", help="instead of the recipe's export.forms; may be repeated"),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="instead of the recipe's export.validation"),
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="upload the folder to this dataset on the hub")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="a dataset made by --push is public")] = False,
+    as_json: Json = False,
+) -> int:
+    """Write the dataset folder: Parquet, card, files for trainers."""
+    from ._export import export
+    from ._export import push as upload
+
+    made = export(directory, out, forms=forms, validation=validation)
+    address = None if push is None else upload(out, push, public=public)
+    if as_json:
+        _print_json({**asdict(made), "path": str(made.path), "pushed": address})
+    else:
+        for part, rows in made.rows.items():
+            _say(f"{part}: {rows:,} rows")
+        print(address or made.path)
+    return DONE
+
+
+def run() -> NoReturn:
+    """The `acedata` command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
