@@ -43,7 +43,7 @@ from ._card import Config, write_card
 from ._directory import Directory
 from ._errors import AceDataError, BadInput
 from ._figures import figures
-from ._funnel import check_funnel
+from ._funnel import check_funnel, final_questions
 from ._matrix import Beside, Ints, chunks, orders
 from ._recipe import ExportConfig, Recipe
 from ._records import PAIRS
@@ -408,7 +408,7 @@ def _read(build: Directory, recipe: Recipe) -> Iterator[_Chunk]:
         "hard": beside("hard", ["order"]),
     }
     least = recipe.filter.min_tests
-    for questions in chunks(build.batches("filtered"), QUESTIONS_AT_A_TIME):
+    for questions in chunks(build.batches(final_questions(build)), QUESTIONS_AT_A_TIME):
         last = int(orders(questions)[-1])
         read = {name: None if one is None else one.through(last) for name, one in others.items()}
         public = next(published([questions], least))

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ._directory import Directory
+from ._funnel import final_questions
 from ._matrix import flat, lists, names_equal, orders
 
 RATE_LABELS = ("0", "<.1", ".1", ".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9", "1")
@@ -124,7 +125,7 @@ def figures(directory: Directory) -> Figures:
     places: list[npt.NDArray[np.int64]] = []
     names: list[Any] = []
     if "filtered" in built:
-        for batch in directory.batches("filtered", ["order", "source", "kept"]):
+        for batch in directory.batches(final_questions(directory), ["order", "source", "kept"]):
             _count_questions(made, batch, lists(batch.column("kept"))[1], before=False)
             places.append(orders(batch))
             names.append(flat(batch.column("source")))

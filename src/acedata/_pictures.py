@@ -57,21 +57,16 @@ def tests_picture(figures: Figures) -> str:
         low, high = place * wide, place * wide + wide - 1
         label = f"{low}" if wide == 1 else f"{low}–{high}"
         kept, all_ = after[place], before[place]
-        both = min(kept, all_)
-        # Standing behind each other: what both have, then what one has more.
-        parts = [(both, plots.BLUE, f"{kept:,} questions after, {all_:,} before")]
-        if kept > all_:
-            parts.append((kept - all_, plots.BLUE, f"{kept:,} questions after, {all_:,} before"))
-        else:
-            parts.append((all_ - kept, "#c9d6e2", f"{all_:,} questions before, {kept:,} after"))
-        bars.append(plots.Bar(label, parts))
+        # "Before" stands behind "after" and shows where it is higher.
+        what = f"{kept:,} questions after, {all_:,} before"
+        bars.append(plots.Bar(label, [(kept, plots.BLUE, what), (all_ - kept, "#c9d6e2", what)]))
     return plots.columns(
         "Tests per question, before and after the filter",
         bars,
         across="tests of a question",
         up="questions",
         every=max(1, -(-len(bars) // (24 if wide == 1 else 10))),
-        width=640,
+        width=600,
         legend=(("after", plots.BLUE), ("before", "#c9d6e2")),
     )
 
@@ -86,8 +81,9 @@ def rates_picture(name: str, model: OfModel) -> str:
     return plots.columns(
         f"Pass rates of {name}",
         bars,
-        across="pass rate (0 and 1 exactly; else tenths from the lower end)",
+        across="pass rate; 0 and 1 are exact",
         up="programs",
+        width=372,
         height=210,
     )
 
@@ -122,8 +118,10 @@ def pairs_picture(figures: Figures) -> str:
     return plots.columns(
         "Pairs by margin",
         bars,
-        across="margin: chosen less rejected pass rate, tenths from the lower end",
+        across="margin of the pass rates",
         up="pairs",
+        width=372,
+        height=210,
     )
 
 

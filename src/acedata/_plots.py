@@ -37,7 +37,7 @@ class Bar:
 
     Attributes:
         label: text beside or under it.
-        parts: (length, colour, what it is) from the axis outwards.
+        parts: (length, colour, what it is) from the axis outwards; those with a length of 0 or less are left out.
         note: text at its end.
     """
 
@@ -47,12 +47,21 @@ class Bar:
 
     @property
     def length(self) -> float:
-        return sum(part[0] for part in self.parts)
+        return sum(part[0] for part in self.parts if part[0] > 0)
 
 
 def text(value: object) -> str:
     """Anything, as it may stand in markup."""
     return html.escape(_NOT_XML.sub("\ufffd", str(value)), quote=True)
+
+
+def ink_on(colour: str) -> str:
+    """The colour for text on a ground of `#rrggbb`: white, or dark where white would be hard to read (by the relative
+    luminance of WCAG 2.2)."""
+    channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#ffffff" if luminance < 0.24 else INK
 
 
 def number(value: float) -> str:
