@@ -26,22 +26,33 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 from typing import Any
 
-from ._errors import Closed, IsolationUnavailable, ProtocolError, SandboxError, WorkerDied
+from ._errors import BadInput, Closed, IsolationUnavailable, ProtocolError, SandboxError, WorkerDied
 from ._limits import Limits
 from ._status import CODES, Status
 from ._tests import Asserts, Tests
 from ._verdict import NO_INFO, UnitInfo, Verdict
-from ._wire import DONE, UNIT_ID, VERDICT_KEY, killed_verdict, limits_block, script_frame, unit_frame
+from ._wire import (
+    DONE,
+    MAX_TO_WORKER,
+    UNIT_ID,
+    VERDICT_KEY,
+    killed_verdict,
+    limits_block,
+    script_frame,
+    unit_frame,
+)
 from ._worker import Silence, Worker, parse_ready
 
 MAX_UNIT_PROGRAMS = 64
 MAX_UNIT_BYTES = 4 << 20
+MAX_PROBLEM_BYTES = MAX_TO_WORKER - (64 << 20)  # what a unit holds besides: its programs
 UNITS_IN_FLIGHT = 2
 PROGRAMS_IN_FLIGHT = 16
 MODERATION_S = 0.002
@@ -72,12 +83,13 @@ class Sink:
 class Task:
     """One program on its way to a verdict."""
 
-    __slots__ = ("deaths", "done", "error", "problem", "program", "sink", "verdict")
+    __slots__ = ("arrival", "deaths", "done", "error", "problem", "program", "sink", "verdict")
 
     def __init__(self, problem: Problem, program: bytes, sink: Sink) -> None:
         self.problem = problem
         self.program = program
         self.sink = sink
+        self.arrival = 0
         self.deaths = 0
         self.done = False
         self.verdict: Verdict | None = None
@@ -109,6 +121,7 @@ class Problem:
         "pending",
         "queued",
         "script",
+        "size",
         "still_s",
         "tests",
     )
@@ -127,11 +140,16 @@ class Problem:
         self.count = 1 if tests is None else len(tests)
         self.script = script
         self._json = b"" if tests is None else tests._problem()
+        self.size = len(self._json)
+        if self.size > MAX_PROBLEM_BYTES:
+            raise BadInput(
+                f"the tests are {self.size:,} bytes long as JSON; the limit is {MAX_PROBLEM_BYTES:,}"
+            )
         self._block = limits_block(limits, fail_fast=fail_fast, keep_output=keep_output, unsealed=unsealed)
         self.info: UnitInfo | None = NO_INFO if tests is None else None
         self.pending: deque[Task] = deque()
         self.queued = False
-        self.not_prepared = 0  # how often a worker died before it had read the tests
+        self.not_prepared = 0  # how often in a row a worker died before it had read the tests
         # Longest that a worker may be silent; twice what is due, since verdicts are sent in small batches.
         due = (
             limits.load_cpu_s * 2
@@ -198,8 +216,11 @@ class Gate(Sink):
         return not self._abandoned
 
     def deliver(self, task: Task) -> None:
-        if self._waited_for is task and not (self._patient and self._pool.hold(self)):
-            self.open()
+        if self._waited_for is task:
+            if self._patient:
+                self._pool.hold(self)
+            else:
+                self.open()
 
     def open(self) -> None:
         """Wakes the waiter. It may wait for another task by now, and then looks once for nothing."""
@@ -234,12 +255,13 @@ class Pool:
         self._command = command
         self._configure = configure
         self._canary_limits = canary_limits
-        self._lock = threading.Lock()
+        # Reentrant: collecting garbage while it is held may run a finalizer, and with it any code.
+        self._lock = threading.RLock()
         self._queue: deque[Problem] = deque()
         self._queued = 0
+        self._arrivals = 0
         self._hungry = True
         self._closing = False
-        self._closed = False
         self._start_waiters: list[_StartWaiter] = []
 
         # The I/O thread's own.
@@ -285,13 +307,16 @@ class Pool:
         return waiter.said
 
     def put(self, problem: Problem, tasks: Sequence[Task]) -> None:
-        """Queues programs of one problem; those of the problem that the queue ends with join it there.
+        """Queues programs of one problem; they join those of the same problem that wait already.
 
         Raises:
             Closed: the pool is.
         """
         with self._lock:
             self._check_open()
+            self._arrivals += 1
+            for task in tasks:
+                task.arrival = self._arrivals
             problem.pending.extend(tasks)
             if not problem.queued:
                 problem.queued = True
@@ -310,30 +335,37 @@ class Pool:
         if self.forgotten:
             return
         with self._lock:
-            already, self._closing = self._closing, True
-        if not already:
-            self._poke()
+            self._closing = True
+        self._poke()
         if not self.in_io_thread():
             self._thread.join()
 
     def forget(self) -> None:
         """In a forked child, where the I/O thread does not exist: gives up our copies, disturbs nothing."""
         self.forgotten = True
-        self._closing = self._closed = True
+        self._closing = True
+        self._lock = threading.RLock()  # a thread that the child does not have may hold the old one
         for worker in self._workers + self._ending:
             worker.forget()
-        self._epoll.close()
-        os.close(self._wake)
+        self._close_descriptors()
 
     def _check_open(self) -> None:
         if self._closing:
             raise Closed("the sandbox is closed")
 
     def _poke(self) -> None:
-        try:
-            os.eventfd_write(self._wake, 1)
-        except OSError:  # closed meanwhile, or already full of pokes
-            pass
+        with self._lock:  # or the number might by now be that of a file of the user's
+            if self._wake >= 0:
+                try:
+                    os.eventfd_write(self._wake, 1)
+                except OSError:  # already full of pokes
+                    pass
+
+    def _close_descriptors(self) -> None:
+        with self._lock:
+            self._epoll.close()
+            os.close(self._wake)
+            self._wake = -1
 
     # The I/O thread.
 
@@ -347,12 +379,11 @@ class Pool:
                 SandboxError(f"the sandbox's own thread failed: {type(error).__name__}: {error}")
             )
             for worker in self._workers + self._ending:
-                worker.signal(9)
+                worker.signal(signal.SIGTERM)
             raise
         finally:
-            self._closing = self._closed = True
-            self._epoll.close()
-            os.close(self._wake)
+            self._closing = True
+            self._close_descriptors()
 
     def _turn(self, longest: float) -> None:
         self._dispatch()
@@ -372,21 +403,23 @@ class Pool:
                 handler(events)
         self._last_turn = monotonic()
         if self._held and (monotonic() - self._held_since >= HOLD_S or not self._busy()):
-            held, self._held = self._held, []
-            for gate in held:
-                gate.open()
+            self._open_held()
         now = monotonic()
         if now >= self._next_look or self._ending:
             self._next_look = now + TICK_S
             self._look_after(now)
 
-    def hold(self, gate: Gate) -> bool:
-        """From the I/O thread: takes charge of waking a patient waiter; False if it should be woken right now."""
+    def hold(self, gate: Gate) -> None:
+        """From the I/O thread: takes charge of waking a patient waiter."""
         if not self._held:
             self._held_since = monotonic()
         if gate not in self._held:
             self._held.append(gate)
-        return True
+
+    def _open_held(self) -> None:
+        held, self._held = self._held, []
+        for gate in held:
+            gate.open()
 
     def _busy(self) -> bool:
         return self._queued > 0 or any(worker.open_tasks for worker in self._workers)
@@ -455,11 +488,12 @@ class Pool:
                 (unit_id,) = UNIT_ID.unpack_from(payload)
                 unit = worker.units[unit_id]
                 unit.prepared = True
+                unit.problem.not_prepared = 0
                 if unit.problem.info is None:
                     unit.problem.info = UnitInfo(payload[UNIT_ID.size :])
             elif kind == _READY and worker.ready is None:
                 self._up(worker, parse_ready(payload))
-            elif kind == _FATAL:
+            elif kind == _FATAL and worker.ready is None:
                 self._refused(worker, payload.decode("utf-8", "replace"))
             else:
                 raise ProtocolError(f"a frame of type {kind}")
@@ -533,7 +567,7 @@ class Pool:
             while self._queue:
                 problem = self._queue[0]
                 # Half of an even share: large while much is waiting, small towards the end.
-                most = min(MAX_UNIT_PROGRAMS, -(-self._queued // (2 * self.size)))
+                most = max(min(MAX_UNIT_PROGRAMS, -(-self._queued // (2 * self.size))), 1)
                 if problem.script is not None:
                     most = 1
                 tasks: list[Task] = []
@@ -547,6 +581,10 @@ class Pool:
                 if not problem.pending:
                     self._queue.popleft()
                     problem.queued = False
+                elif len(self._queue) > 1 and self._queue[1].pending[0].arrival < problem.pending[0].arrival:
+                    self._queue.rotate(
+                        -1
+                    )  # a problem that is given more and more must not hold up the others
                 if tasks:
                     self._last_unit += 1
                     return Unit(self._last_unit, problem, tasks)
@@ -673,8 +711,10 @@ class Pool:
         self._answer_start(error)
         if not any(worker.ready for worker in self._workers):
             self._fail_waiting(error)
-        else:
-            self._next_start = monotonic() + 5.0
+            return
+        self._next_start = monotonic() + 5.0
+        while self._trials:  # these need a worker of their own
+            self._fail(self._trials.popleft(), error)
 
     def _answer_start(self, error: SandboxError | None) -> None:
         with self._lock:
@@ -753,14 +793,25 @@ class Pool:
         for each in (task, *others):
             self._fail(each, error)
 
-    def _end(self, worker: Worker) -> None:
-        """Lets a worker go: end of the stream, then a request, then force."""
+    def _end(self, worker: Worker, at_once: bool = True) -> None:
+        """Lets a worker go: the end of the stream, which an idle one sees; a request; then force.
+
+        The request comes first, since a launcher that is killed leaves what it has made on the machine behind.
+        """
         if worker in self._workers:
             self._workers.remove(worker)
         worker.close_control(self._epoll, self._handlers)
         worker.stop_at = monotonic() + STOP_S
-        worker.signal(15)
+        worker.stop_signal = signal.SIGTERM
+        if at_once:
+            self._press(worker)
         self._ending.append(worker)
+
+    @staticmethod
+    def _press(worker: Worker) -> None:
+        worker.signal(worker.stop_signal)
+        worker.stop_signal = signal.SIGKILL
+        worker.stop_at = monotonic() + STOP_S
 
     def _look_after(self, now: float) -> None:
         """What time brings: processes to reap, and workers that say nothing."""
@@ -768,8 +819,8 @@ class Pool:
             if worker.reap():
                 self._ending.remove(worker)
                 worker.dispose(self._epoll, self._handlers)
-            elif worker.stop_at is not None and now > worker.stop_at:
-                worker.signal(9)
+            elif now > worker.stop_at:
+                self._press(worker)
         for worker in self._workers[:]:
             if worker.pidfd < 0 and worker.reap():
                 self._lost(worker, "its launcher ended")
@@ -793,10 +844,8 @@ class Pool:
     def _end_everything(self) -> None:
         self._fail_everything(Closed("the sandbox was closed while work was waiting"))
         for worker in self._workers[:]:
-            self._workers.remove(worker)
-            worker.close_control(self._epoll, self._handlers)
-            worker.stop_at = monotonic() + STOP_S
-            self._ending.append(worker)
+            # One that is at work would see the end of the stream only after its program.
+            self._end(worker, at_once=worker.ready is None or bool(worker.units))
         while self._ending:
             for fd, events in self._epoll.poll(0.05):
                 handler = self._handlers.get(fd)
@@ -830,7 +879,7 @@ class Pool:
                         self._fail(task, error)
             if worker.trial is not None and not worker.trial.done:
                 self._fail(worker.trial, error)
-            worker.units.clear()
+        self._open_held()  # no other turn of the loop will
 
 
 class _StartWaiter:

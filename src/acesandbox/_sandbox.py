@@ -122,7 +122,7 @@ class Sandbox:
         self._closed = False
         self._pool: Pool | None = None
         self._recent: dict[tuple[Tests, Limits | None], Problem] = {}
-        self._pool_lock = threading.Lock()
+        self._pool_lock = threading.RLock()  # a signal handler may close what the same thread is opening
         _remember(self)
 
     # Life.
@@ -236,7 +236,8 @@ class Sandbox:
             dedupe: judge an equal program for the same tests once while it is in the window.
             return_errors: yield a `SandboxError` in the place of a verdict that could not be had, rather than
                 raise it and end the stream.
-            window: most jobs taken and not yet yielded; None: 256 per worker.
+            window: most jobs taken and not yet yielded; None: 256 per worker. Fewer are taken while their programs and
+                tests exceed 128 MB together.
 
         Raises:
             SandboxError: a job could not be judged, and `return_errors` is off.
@@ -297,11 +298,21 @@ class Sandbox:
         if pool is not None and not pool.forgotten:
             return pool
         with self._pool_lock:
-            if self._closed:
-                raise Closed("the sandbox is closed")
-            if self._pool is None or self._pool.forgotten:
-                self._pool = self._start_pool()
-            return self._pool
+            self._check_open()
+            pool = self._pool
+            if pool is None or pool.forgotten:
+                pool = self._start_pool()
+                try:
+                    self._check_open()
+                except Closed:
+                    pool.close()
+                    raise
+                self._pool = pool
+            return pool
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the sandbox is closed")
 
     def _start_pool(self) -> Pool:
         if sys.platform != "linux":
@@ -376,10 +387,7 @@ class Sandbox:
         return problem
 
     def _wait(self, pool: Pool, task: Task, gate: Gate) -> None:
-        if pool.in_io_thread():
-            raise SandboxError(
-                "judging from a future's callback would wait for itself; use submit, or another thread"
-            )
+        _not_in_a_callback(pool)
         pool.put(task.problem, (task,))
         try:
             gate.wait(task)
@@ -399,22 +407,26 @@ class Sandbox:
         self, jobs: Iterator[Job], dedupe: bool, return_errors: bool, window: int
     ) -> Iterator[Verdict]:
         pool = self._opened()
+        _not_in_a_callback(pool)
         gate = Gate(pool, patient=True)
-        waiting: deque[Task] = deque()
+        waiting: deque[tuple[Task, int]] = (
+            deque()
+        )  # with the bytes that each keeps in memory, its tests' included
         size = 0
         problem: Problem | None = None
         given: tuple[Tests, Limits | None] | None = None
         known: dict[bytes, Task] = {}
         exhausted = False
-        trouble: BaseException | None = None
+        trouble: Exception | None = None
         refilling = True
         try:
             while waiting or not exhausted:
-                if not exhausted and refilling and not (waiting and waiting[0].done):
+                if not exhausted and refilling and not (waiting and waiting[0][0].done):
                     try:
                         job = next(jobs)
                         program, tests, limits = _job(job)
                         data = _program_bytes(program)
+                        cost = len(data)
                         if (
                             problem is None
                             or given is None
@@ -423,10 +435,11 @@ class Sandbox:
                             problem = self._problem(tests, limits)
                             given = (tests, limits)
                             known = {}
+                            cost += problem.size
                     except StopIteration:
                         exhausted = True
                         continue
-                    except BaseException as error:  # yield what came before it first
+                    except Exception as error:  # yield what came before it first
                         exhausted, trouble = True, error
                         continue
                     task = known.get(data) if dedupe else None
@@ -435,16 +448,16 @@ class Sandbox:
                         if dedupe:
                             known[data] = task
                         pool.put(problem, (task,))
-                    waiting.append(task)
-                    size += len(data)
+                    waiting.append((task, cost))
+                    size += cost
                     refilling = len(waiting) < window and size < WINDOW_BYTES
                     continue
-                task = waiting[0]
+                task, cost = waiting[0]
                 gate.wait(task)
                 waiting.popleft()
-                size -= len(task.program)
+                size -= cost
                 refilling = refilling or (len(waiting) <= window // 2 and size <= WINDOW_BYTES // 2)
-                if dedupe and not (waiting and waiting[0] is task) and known.get(task.program) is task:
+                if dedupe and not (waiting and waiting[0][0] is task) and known.get(task.program) is task:
                     del known[task.program]
                 try:
                     verdict = self._checked(task.result())
@@ -458,6 +471,13 @@ class Sandbox:
                 raise trouble
         finally:
             gate.abandon()
+
+
+def _not_in_a_callback(pool: Pool) -> None:
+    if pool.in_io_thread():
+        raise SandboxError(
+            "judging from a future's callback would wait for itself; use submit, or another thread"
+        )
 
 
 class _Configuration:
@@ -578,7 +598,7 @@ def _remember(sandbox: Sandbox) -> None:
 
 def _after_fork_in_child() -> None:
     for sandbox in list(_sandboxes):
-        sandbox._pool_lock = threading.Lock()
+        sandbox._pool_lock = threading.RLock()
         sandbox._recent = {}
         pool, sandbox._pool = sandbox._pool, None
         if pool is not None:

@@ -63,6 +63,7 @@ class Worker:
         heard: when the worker last said anything (monotonic seconds).
         solo: it runs one suspect program by itself; nothing else is sent to it.
         trial: the suspect that this worker was started for.
+        stop_at, stop_signal: once it is to end: when to press it again, and with which signal.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Worker:
         "solo",
         "started",
         "stop_at",
+        "stop_signal",
         "trial",
         "units",
     )
@@ -98,7 +100,8 @@ class Worker:
         self.log = bytearray()
         self.started = self.heard = monotonic()
         self.silence: Silence | None = None
-        self.stop_at: float | None = None
+        self.stop_at = 0.0
+        self.stop_signal = signal.SIGTERM
         self._out: deque[memoryview] = deque()
         self.sock, self.pid, self._stderr = _spawn(command)
         try:
@@ -138,7 +141,7 @@ class Worker:
         while self._out:
             part = self._out[0]
             try:
-                sent = self.sock.send(part)
+                sent = self.sock.send(part, socket.MSG_NOSIGNAL)  # the host may not ignore SIGPIPE
             except BlockingIOError:
                 break
             except OSError:
@@ -184,7 +187,9 @@ class Worker:
     def last_words(self) -> str:
         """The end of the launcher's standard error, for messages."""
         if self._stderr >= 0:
-            while self.read_log() and select.select([self._stderr], [], [], 0)[0]:
+            waiting = select.poll()  # not select.select: the host may have more than 1024 descriptors
+            waiting.register(self._stderr, select.POLLIN)
+            while waiting.poll(0) and self.read_log():
                 pass
         return self.log.decode("utf-8", "replace").strip()
 

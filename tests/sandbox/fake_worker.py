@@ -15,6 +15,8 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
     short               send a verdict that ends too early
     twice               send the verdict twice
     leave-out           send no verdict for this program and end the unit
+    fatal               say what only a worker that cannot start says
+    wait-for PATH       pass once PATH exists
     pid                 pass, with our pid as standard output
 
 Anything else passes. The behaviour of the worker itself is its one argument: `refuse`, `empty` (no interpreter in the
@@ -110,6 +112,12 @@ def obey(control: socket.socket, unit_id: int, number: int, count: int, words: l
         send(control, "V", verdict(unit_id, number, count, b""))
     elif word == b"leave-out":
         return True
+    elif word == b"fatal":
+        send(control, "F", b"this jail cannot be built")
+        return False
+    elif word == b"wait-for":
+        while not os.path.exists(words[1]):
+            time.sleep(0.01)
     elif word == b"pid":
         stdout = str(os.getpid()).encode()
     send(control, "V", verdict(unit_id, number, count, word, stdout))

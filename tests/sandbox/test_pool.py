@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
+import signal
 import sys
 import threading
 import time
@@ -119,7 +121,7 @@ def test_program_that_kills_every_worker_is_killed_and_its_neighbours_are_not(fa
     assert "dies each time" in verdicts[1].tests[0].message
 
 
-@pytest.mark.parametrize("word", ["trouble", "garbage", "short", "twice", "leave-out"])
+@pytest.mark.parametrize("word", ["trouble", "garbage", "short", "twice", "leave-out", "fatal"])
 def test_whatever_a_program_makes_its_worker_say_it_cannot_choose_not_to_be_judged(
     fake: Maker, word: str
 ) -> None:
@@ -412,6 +414,251 @@ def test_what_a_dropped_stream_had_queued_is_not_run(fake: Maker, tmp_path: Path
     stream.close()
     assert sandbox.judge("pass", THREE).passed
     assert not mark.exists()
+
+
+def test_closing_ends_a_stream_that_another_thread_waits_on(fake: Maker) -> None:
+    sandbox = fake(workers=1)
+    caught: list[BaseException] = []
+    under_way = threading.Event()
+
+    def consume() -> None:
+        try:
+            for _ in sandbox.judge_many([("pass", ONE), ("sleep 30", ONE)]):
+                under_way.set()
+        except Closed as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=consume, daemon=True)
+    thread.start()
+    assert under_way.wait(30)
+    time.sleep(0.1)
+    sandbox.close()
+    thread.join(10)
+    assert caught
+
+
+def test_closing_does_not_wait_for_programs_at_work(fake: Maker) -> None:
+    sandbox = fake(workers=2)
+    futures = [sandbox.submit(f"sleep 30 {number}", ONE) for number in range(4)]
+    assert sandbox.judge_many([]) is not None
+    while len(sandbox._pool._workers) < 2 or not all(w.units for w in sandbox._pool._workers):  # type: ignore[union-attr]
+        time.sleep(0.01)
+    started = time.monotonic()
+    sandbox.close()
+    assert time.monotonic() - started < _pool.STOP_S / 2
+    assert all(isinstance(future.exception(1), Closed) for future in futures)
+
+
+def test_a_launcher_that_is_let_go_is_asked_before_it_is_killed(
+    fake: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at once it would leave its control group and its directories behind."""
+    sent: list[int] = []
+    monkeypatch.setattr(_pool, "STOP_S", 0.1)
+    monkeypatch.setattr(_worker.Worker, "signal", lambda self, number: sent.append(number))
+    sandbox = fake(workers=1)
+    pid = int(sandbox.judge("pid", ONE).stdout)
+    sandbox.submit("sleep 0.5", ONE)
+    sandbox.submit("sleep 0.5", THREE)
+    time.sleep(0.2)
+    sandbox.close()
+    assert sent[0] == 15
+    assert set(sent[1:]) <= {9}
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_interrupt_in_the_callers_iterator_is_not_held_back(fake: Maker) -> None:
+    """A verdict that is still awaited may be seconds away: Ctrl-C must not wait for it."""
+
+    def jobs() -> Iterator[tuple[str, Asserts]]:
+        yield "sleep 30", ONE
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        list(fake(workers=1).open().judge_many(jobs()))
+    assert time.monotonic() - started < 10
+
+
+def test_streaming_from_a_callback_is_refused_too(fake: Maker) -> None:
+    sandbox = fake(workers=1)
+    caught: list[BaseException] = []
+    called = threading.Event()
+
+    def callback(_: object) -> None:
+        try:
+            list(sandbox.judge_many([("pass", ONE)]))
+        except SandboxError as error:
+            caught.append(error)
+        called.set()
+
+    sandbox.submit("sleep 0.5", ONE).add_done_callback(callback)
+    assert called.wait(30)
+    assert "callback" in str(caught[0])
+
+
+def test_a_queue_that_never_ends_holds_nobody_up(fake: Maker) -> None:
+    sandbox = fake(workers=1)
+    stop = threading.Event()
+
+    def again(_: object) -> None:
+        if not stop.is_set():
+            sandbox.submit(f"sleep 0.02 {time.monotonic()}", ONE).add_done_callback(again)
+
+    for _ in range(6):
+        again(None)
+    try:
+        assert sandbox.submit("pass", THREE).result(20).passed
+    finally:
+        stop.set()
+
+
+def test_worker_dies_well_in_a_host_with_many_descriptors(fake: Maker) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        sandbox = fake(workers=1)
+        assert sandbox.judge("garbage", ONE).status is Status.KILLED
+        assert sandbox.judge("pass", ONE).passed
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_worker_that_dies_while_it_is_written_to_does_not_end_a_host_that_minds_sigpipe(fake: Maker) -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            sandbox = fake(workers=1)
+            sandbox.judge("pass", ONE)
+            futures = [sandbox.submit(f"die {number} " + "x" * (3 << 20), ONE) for number in range(3)]
+            code = 0 if all(future.result(60).status is Status.KILLED for future in futures) else 2
+            sandbox.close()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_tests_count_in_the_memory_of_a_stream(fake: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sandbox, "WINDOW_BYTES", 1 << 20)
+    taken = 0
+
+    def jobs() -> Iterator[tuple[str, Asserts]]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield "pass", Asserts([f"assert {number}" + " " * 100_000])
+
+    for number, _ in enumerate(fake(workers=1).judge_many(jobs())):
+        assert taken <= number + 13
+    assert taken == 100
+
+
+def test_tests_too_long_for_a_worker_are_the_callers_fault(
+    fake: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "MAX_PROBLEM_BYTES", 1000)
+    sandbox = fake(workers=1)
+    with pytest.raises(ValueError, match="the limit is 1,000"):
+        sandbox.judge("pass", Asserts(["assert f()" + " " * 1000]))
+    assert sandbox.judge("pass", ONE).passed
+
+
+def test_deaths_before_the_tests_are_read_count_in_a_row_only(
+    fake: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = fake(workers=1)
+    sandbox.judge("pass", ONE)
+    problem = sandbox._problem(ONE, None)
+    problem.not_prepared = 1  # a worker was lost there once
+    sandbox.judge("pass 2", ONE)
+    assert problem.not_prepared == 0
+
+
+def test_a_suspect_is_not_kept_waiting_for_a_worker_that_cannot_be_started(
+    fake: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "START_ATTEMPTS", 1)
+    sandbox = fake(workers=2)
+    pool = sandbox._opened()
+    real = _pool.Worker
+
+    def start(*arguments: object) -> object:
+        if pool._trials:
+            raise OSError("out of processes")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_pool, "Worker", start)
+    list(sandbox.judge_many([(f"sleep 0.3 {number}", ONE) for number in range(4)]))
+    assert len(pool._workers) == 2
+    gate = tmp_path / "gate"
+    busy = sandbox.submit(f"wait-for {gate}", ONE)
+    with pytest.raises(SandboxError, match="out of processes"):
+        sandbox.submit("die", THREE).result(30)
+    gate.touch()
+    assert busy.result(30).passed
+
+
+def test_collected_while_the_queue_is_locked_ends_its_workers(fake: Maker) -> None:
+    fake()
+    sandbox = Sandbox(workers=1)
+    pool = sandbox._opened()
+    held = [sandbox]
+    del sandbox
+
+    class Dropping(_pool.Sink):
+        def wanted(self, task: _pool.Task) -> bool:
+            held.clear()
+            gc.collect()
+            return True
+
+        def deliver(self, task: _pool.Task) -> None:
+            pass
+
+    problem = held[0]._problem(ONE, None)
+    pool.put(problem, (_pool.Task(problem, b"pass", Dropping()),))
+    pool._thread.join(10)
+    assert not pool._thread.is_alive()
+
+
+def test_close_from_a_signal_handler_while_the_same_thread_opens(
+    fake: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = fake(workers=1)
+    before = signal.signal(signal.SIGUSR1, lambda *_: sandbox.close())
+    real = _pool.Pool.start
+
+    def start(self: _pool.Pool) -> object:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return real(self)
+
+    monkeypatch.setattr(_pool.Pool, "start", start)
+    try:
+        with pytest.raises(Closed):
+            sandbox.open()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert sandbox._pool is None
+
+
+def test_a_closed_sandbox_writes_to_no_descriptor(fake: Maker, tmp_path: Path) -> None:
+    """The number of the one it had may be that of somebody's file by now."""
+    sandbox = fake(workers=1)
+    pool = sandbox._opened()
+    number = pool._wake
+    sandbox.close()
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.dup2(file, number)
+    pool._poke()
+    pool.close()
+    assert os.fstat(file).st_size == 0
+    os.close(number)
+    if file != number:
+        os.close(file)
 
 
 def _descriptors() -> int:
