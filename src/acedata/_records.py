@@ -83,6 +83,17 @@ FILTERED = _schema(
     confidence=pa.list_(pa.field("item", pa.float64(), nullable=False)),
 )
 
+# Filtered questions whose tests were tried on mutants of the reference programs: how many mutants there were, how many
+# the kept tests found, and the share (null where there were none). Everything that reads FILTERED reads this.
+STRENGTH = pa.schema(
+    [
+        *FILTERED,
+        pa.field("mutants", pa.int32(), nullable=False),
+        pa.field("killed", pa.int32(), nullable=False),
+        pa.field("score", pa.float64()),
+    ]
+)
+
 # Pass rates of samples (the view that pairs, hard subset and export read).
 PASS_RATES = _schema(
     id=pa.string(),

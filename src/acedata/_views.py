@@ -25,7 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._agreement import agreed
 from ._errors import BadInput
+from ._flaky import same_programs, shaky_tests
 from ._matrix import (
     PASSED,
     Beside,
@@ -64,7 +66,7 @@ class View(NamedTuple):
 
 def filter_questions(
     questions: Iterable[Any],
-    matrix: Iterable[Any] | None,
+    matrix: Iterable[Any],
     *,
     definition: Definition = "paper",
     min_tests: int = MIN_TESTS,
@@ -76,8 +78,7 @@ def filter_questions(
 
     Args:
         questions: QUESTIONS.
-        matrix: MATRIX of the reference programs over all tests of their questions. None: nobody was asked, every test
-            is kept, and its confidence is NaN.
+        matrix: MATRIX of the reference programs over all tests of their questions.
         definition: "upstream" keeps questions with one test fewer too, for pairs (see `published`).
         min_tests: least kept tests of a question.
         agreement: least share of a question's reference programs that must pass a test. Any share of one program is 1.
@@ -92,7 +93,7 @@ def filter_questions(
     Raises:
         BadInput: the streams do not belong together.
     """
-    programs = None if matrix is None else Beside(matrix, "reference matrix")
+    programs = Beside(matrix, "reference matrix")
     repeats = None if again is None else Beside(again, "second reference matrix")
     least = min_tests - (definition == "upstream")
     share = exact(agreement)
@@ -102,14 +103,14 @@ def filter_questions(
         )
     for chunk in chunks(questions):
         yield _filtered(chunk, programs, repeats, least, min_tests, share, entry_point)
-    for stream in (programs, repeats):
-        if stream is not None:
-            stream.finish()
+    programs.finish()
+    if repeats is not None:
+        repeats.finish()
 
 
 def _filtered(
     chunk: Any,
-    programs: Beside | None,
+    programs: Beside,
     repeats: Beside | None,
     least: int,
     min_tests: int,
@@ -121,25 +122,23 @@ def _filtered(
     starts = offsets_of(counts)
     total = int(starts[-1])
 
-    rows = None if programs is None else programs.through(int(places[-1]))
+    rows = programs.through(int(places[-1]))
     results = _results(rows, places, counts, starts, "reference matrix")
     solvers = np.bincount(results.question, minlength=len(places))
     passed = np.bincount(results.test[results.passed], minlength=total)
     of_test = np.repeat(solvers, counts)
-    keep: Bools = (passed * share.denominator >= of_test * share.numerator) & (of_test > 0)
-    if programs is None:
-        keep[:] = True
+    keep = agreed(passed, of_test, share)
 
     shaky = np.zeros(total, np.bool_)
     if repeats is not None:
         second = repeats.through(int(places[-1]))
         other = _results(second, places, counts, starts, "second reference matrix")
-        if not _same_programs(rows, second):
+        if not same_programs(rows, second):
             raise BadInput(
                 "the two reference matrices do not hold the same programs "
                 f"between orders {int(places[0])} and {int(places[-1])}"
             )
-        shaky[results.test[results.passed != other.passed]] = True
+        shaky = shaky_tests(total, results.test, results.passed, other.passed)
         keep &= ~shaky
 
     kept_counts = sums(keep, starts)
@@ -176,7 +175,7 @@ def _filtered(
     drops = [
         *_test_drops(chunk, of_question, within(counts), keep, shaky, solvers, passed, results),
     ]
-    unsolved = solvers == 0 if programs is not None else np.zeros(len(places), np.bool_)
+    unsolved = solvers == 0
     drops.append(make_drops(chunk, np.flatnonzero(unsolved & ~survives), "no reference program", ""))
     poor = np.flatnonzero(~survives & ~unsolved)
     details = [f"{kept_counts[place]} of {counts[place]}" for place in poor]
@@ -245,13 +244,6 @@ def _results(rows: Any, places: Ints, counts: Ints, starts: Ints, what: str) -> 
     return _Results(question, test, names_equal(statuses, PASSED), statuses)
 
 
-def _same_programs(first: Any, second: Any) -> bool:
-    if first is None or second is None:
-        return (first is None or not first.num_rows) and (second is None or not second.num_rows)
-    names = ["order", "model", "completion_id"]
-    return bool(first.select(names).equals(second.select(names)))
-
-
 def published(filtered: Iterable[Any], min_tests: int = MIN_TESTS) -> Iterator[Any]:
     """The questions that are published: under "upstream", `filtered` holds some more, for pairs."""
     for batch in filtered:
@@ -263,13 +255,19 @@ def published(filtered: Iterable[Any], min_tests: int = MIN_TESTS) -> Iterator[A
 
 
 def pass_rates(
-    filtered: Iterable[Any], matrix: Iterable[Any], *, definition: Definition = "paper"
+    filtered: Iterable[Any],
+    matrix: Iterable[Any],
+    *,
+    definition: Definition = "paper",
+    judged: Iterable[Any] | None = None,
 ) -> Iterator[View]:
     """How much of its question's tests each program passes.
 
     Args:
         filtered: FILTERED.
         matrix: MATRIX of the samples over the kept tests.
+        judged: FILTERED of the same questions with the tests that `matrix` is over, where these are more than those of
+            `filtered`: then results of the others do not count. None: they are the same.
         definition: "paper" divides by the kept tests, "upstream" by the tests before filtering.
 
     Yields:
@@ -279,15 +277,20 @@ def pass_rates(
         BadInput: the streams do not belong together.
     """
     samples = Beside(matrix, "sample matrix")
+    wider = None if judged is None else Beside(judged, "judged questions")
     for chunk in chunks(filtered):
         places = orders(chunk)
-        _, counts = lists(chunk.column("tests"))
+        _, of = lists(chunk.column("tests"))
         rows = samples.through(int(places[-1]))
+        asked = chunk if wider is None else wider.through(int(places[-1]))
         if rows is None or not rows.num_rows:
             continue
+        _, counts = lists(asked.column("tests"))
         results = _results(rows, places, counts, offsets_of(counts), "sample matrix")
-        passed = sums(results.passed, offsets_of(counts[results.question]))
-        of = counts
+        passing = results.passed
+        if wider is not None:
+            passing = passing & _still_there(chunk, asked)[results.test]
+        passed = sums(passing, offsets_of(counts[results.question]))
         if definition == "upstream":
             of = flat(chunk.column("tests_before")).to_numpy().astype(np.int64)
         tests = of[results.question]
@@ -302,6 +305,23 @@ def pass_rates(
             join_drops([]),
         )
     samples.finish()
+    if wider is not None:
+        wider.finish()
+
+
+def _still_there(chunk: Any, judged: Any) -> Bools:
+    """Which of the judged tests, flat, are among a chunk's."""
+    if not np.array_equal(orders(chunk), orders(judged)):
+        raise BadInput(f"the judged questions are not those of the tests, near order {int(orders(chunk)[0])}")
+    left, lengths = lists(chunk.column("kept"))
+    all_of_them, widths = lists(judged.column("kept"))
+    left, all_of_them = left.to_numpy().astype(np.int64), all_of_them.to_numpy().astype(np.int64)
+    size = int(max(left.max(initial=0), all_of_them.max(initial=0))) + 1
+    wanted = np.repeat(np.arange(len(lengths)), lengths) * size + left
+    there = np.repeat(np.arange(len(widths)), widths) * size + all_of_them
+    if not np.isin(wanted, there).all():
+        raise BadInput(f"a test was kept that was not judged, near order {int(orders(chunk)[0])}")
+    return np.isin(there, wanted)
 
 
 # ---- pairs ----
