@@ -52,6 +52,22 @@ def open_backend(
                 retries=model.retries,
                 prefill=model.prefill,
             )
+        if model.backend == "openai-batch":
+            from .openai_batch import OpenAIBatchBackend
+
+            if journal is None:
+                raise BackendError(f"{model.model}: the Batch API needs a folder to remember its batches in")
+            return OpenAIBatchBackend(
+                journal=journal,
+                base_url=model.base_url,
+                api_key_env=_key_env(model),
+                prefill=model.prefill,
+                retries=model.retries,
+            )
+        if model.backend == "vllm":
+            from .vllm import VllmBackend
+
+            return VllmBackend(model.model, model.engine_options, prefill=model.prefill)
     except ModuleNotFoundError as error:
         extra = "vllm" if model.backend == "vllm" else "data"
         raise BackendError(
