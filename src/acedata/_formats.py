@@ -11,6 +11,7 @@ What models are asked to solve (`render`), and how a solution is written beside 
 | `rl-0-named` | the same and a sentence that names the function | 0 | fenced |
 | `pair-1` | the pair instruction: a docstring with the question and a test | 1 | in the pair's frame |
 | `sample-2` | the same with two tests; the answer is prefilled up to the fence | 2 | in the pair's frame |
+| `sample-2-named` | the same and a sentence that names the function | 2 | in the pair's frame |
 | `sample-2-upstream` | as the released scripts have it: one line break less at the end | 2 | in the pair's frame |
 | `raw` | the question alone | 0 | the program alone |
 
@@ -85,6 +86,10 @@ def _pair(question: str, tests: Sequence[str], entry_point: str | None) -> str:
     return f"{_ASKED}\n```\n{_docstring(question, tests)}\n\n```\n"
 
 
+def _pair_named(question: str, tests: Sequence[str], entry_point: str | None) -> str:
+    return _pair(_named(question, tests, entry_point), tests, None)
+
+
 def _upstream(question: str, tests: Sequence[str], entry_point: str | None) -> str:
     return f"{_ASKED}\n```\n{_docstring(question, tests)}\n```\n"
 
@@ -114,6 +119,7 @@ _FORMATS = {
     "rl-0-named": _Format(_named, _fenced),
     "pair-1": _Format(_pair, _framed, shown=1),
     "sample-2": _Format(_pair, _framed, shown=2, prefill=_PREFILL),
+    "sample-2-named": _Format(_pair_named, _framed, shown=2, prefill=_PREFILL),
     "sample-2-upstream": _Format(_upstream, _framed, shown=2, prefill=_PREFILL),
     "raw": _Format(_alone, _bare),
 }

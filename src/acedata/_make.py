@@ -26,6 +26,7 @@ from . import _records as records
 from ._ask import Progress as Asked
 from ._ask import ask_all
 from ._budget import Budget
+from ._checks import checked_questions
 from ._directory import Building, Counts, StageFiles, drops_table
 from ._engines import Engine
 from ._errors import BadInput, Stopped
@@ -36,7 +37,7 @@ from ._questions import ParsedQuestion, parse_question
 from ._recipe import Recipe, SamplesConfig
 from ._records import Drop
 from ._requests import Answer, Failure, Request, Sampling
-from ._signature import NoSignature, check_signature, entry_point
+from ._signature import entry_point
 from ._stages import Stage, local_files
 from ._store import ResponseStore
 from ._views import filter_questions, hard_questions, pass_rates, preference_pairs, published
@@ -303,26 +304,14 @@ _LOADERS: dict[str, Callable[[Work], Iterator[tuple[Any, Any]]]] = {
 
 
 def _checked(work: Work, batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    parts = ((batch, drops_table([])) for batch in batches)
-    if work.recipe.checks.signature:
-        return (_signed(batch) for batch, _ in parts)
-    return parts
-
-
-def _signed(batch: Any) -> tuple[Any, Any]:
-    """Only questions whose tests call one common function, and only the tests that do."""
-    rows: list[dict[str, Any]] = []
-    drops: list[Drop] = []
-    for row in batch.to_pylist():
-        found = check_signature(row["tests"])
-        if isinstance(found, NoSignature):
-            drops.append(Drop(row["id"], row["order"], found.reason, found.detail))
-            continue
-        drops += [
-            Drop(row["id"], row["order"], lost.reason, lost.detail, lost.item) for lost in found.dropped
-        ]
-        rows.append({**row, "tests": [row["tests"][place] for place in found.kept]})
-    return pa.Table.from_pylist(rows, schema=records.QUESTIONS), drops_table(drops)
+    checks = work.recipe.checks
+    if not (checks.signature or checks.decontaminate or checks.near_duplicates):
+        yield from ((batch, drops_table([])) for batch in batches)
+        return
+    for kept, drops in checked_questions(
+        batches, checks, lambda source: local_files(work.recipe, source), work.recipe.seed
+    ):
+        yield kept, drops_table(drops)
 
 
 def _view_checked(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:

@@ -198,20 +198,21 @@ class DecontaminateConfig(_Settings):
 
     benchmarks: Annotated[list[BenchmarkConfig], Field(min_length=1)]
     """What to keep out."""
-    ngram: Positive = 8
+    ngram: Positive = 3
     """Words per n-gram of questions."""
-    threshold: Share = 0.5
-    """Share of a benchmark problem's n-grams that makes a question a copy."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.65
+    """Share of a benchmark problem's n-grams, weighted, that makes a question a copy. The default was measured
+    (docs/dataset.md)."""
 
 
 class NearDuplicatesConfig(_Settings):
     """Questions that nearly equal an earlier one are dropped (MinHash)."""
 
-    threshold: Share = 0.8
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Estimated Jaccard similarity from which two questions are one."""
     ngram: Positive = 5
     """Words per shingle."""
-    permutations: Positive = 128
+    permutations: Annotated[int, Field(ge=16)] = 128
     """Hash functions; more is more exact."""
 
 
@@ -512,7 +513,9 @@ class _Lines:
                         self._walk(merged, at)
                     continue
                 if not isinstance(key, yaml.ScalarNode):
-                    raise RecipeError(f"{self._path}:{line}: a setting's name is one word, not a group of things")
+                    raise RecipeError(
+                        f"{self._path}:{line}: a setting's name is one word, not a group of things"
+                    )
                 if key.value in seen:
                     raise RecipeError(
                         f"{self._path}:{line}: {key.value} is given twice; first on line {seen[key.value]}"
