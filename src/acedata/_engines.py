@@ -28,6 +28,7 @@ from ._errors import BackendError
 from ._judge import Item, Judged, judge_questions
 from ._recipe import JudgeConfig, ModelConfig, RayConfig, Recipe
 from ._requests import Backend, Outcome, Request
+from ._strength import mutant_limits
 
 # Judged rows are handed on at least this often: progress is told, and shards begin to be written.
 ROWS_AT_A_TIME = 512
@@ -43,13 +44,16 @@ class Engine(Protocol):
 
     name: str
 
-    def judge(self, items: Iterable[Item], config: JudgeConfig, again: bool = False) -> Iterator[Judged]:
+    def judge(
+        self, items: Iterable[Item], config: JudgeConfig, *, again: bool = False, mutants: bool = False
+    ) -> Iterator[Judged]:
         """Judges questions; batches of whole questions in the order of `items`, which is drawn from as there is room.
 
         Args:
             items: questions with their programs.
             config: the recipe's `judge`.
             again: the second time, with another hash seed.
+            mutants: programs with faults put into them: many hang.
 
         Raises:
             JudgingFailed: as `judge_questions`.
@@ -76,10 +80,11 @@ def open_engine(recipe: Recipe) -> Engine:
     return LocalEngine(recipe.workers)
 
 
-def sandbox_options(config: JudgeConfig, again: bool = False) -> dict[str, Any]:
+def sandbox_options(config: JudgeConfig, again: bool = False, mutants: bool = False) -> dict[str, Any]:
     """Arguments of a sandbox for a recipe's `judge`."""
+    limits = Limits().replace(**config.limits)
     return {
-        "limits": Limits().replace(**config.limits),
+        "limits": mutant_limits(limits) if mutants else limits,
         "isolation": config.isolation,
         "python": config.python,
         "preload": tuple(config.preload),
@@ -102,8 +107,10 @@ class LocalEngine:
         self._workers = workers
         self._said: dict[str, Any] = {}
 
-    def judge(self, items: Iterable[Item], config: JudgeConfig, again: bool = False) -> Iterator[Judged]:
-        with Sandbox(self._workers, **sandbox_options(config, again)) as sandbox:
+    def judge(
+        self, items: Iterable[Item], config: JudgeConfig, *, again: bool = False, mutants: bool = False
+    ) -> Iterator[Judged]:
+        with Sandbox(self._workers, **sandbox_options(config, again, mutants)) as sandbox:
             self._said = {"workers": sandbox.workers, "tier": sandbox.tier}
             yield from judge_questions(items, sandbox, rows=ROWS_AT_A_TIME)
 
@@ -150,13 +157,16 @@ class RayEngine:
             except (ConnectionError, ValueError) as error:
                 raise BackendError(f"ray.address: no cluster at {config.address!r}: {error}") from error
 
-    def judge(self, items: Iterable[Item], config: JudgeConfig, again: bool = False) -> Iterator[Judged]:
+    def judge(
+        self, items: Iterable[Item], config: JudgeConfig, *, again: bool = False, mutants: bool = False
+    ) -> Iterator[Judged]:
         ray, cores = self._ray, self._config.cpus_per_actor
         usable = int(ray.cluster_resources().get("CPU", 0))
         self._actors = max(1, min(usable, self._workers or usable) // cores)
         remote = ray.remote(num_cpus=cores, max_restarts=ACTOR_RESTARTS, max_task_retries=ACTOR_RESTARTS)
         judges = [
-            remote(_JudgeActor).remote(cores, sandbox_options(config, again)) for _ in range(self._actors)
+            remote(_JudgeActor).remote(cores, sandbox_options(config, again, mutants))
+            for _ in range(self._actors)
         ]
         try:
             for group in self._in_order(judges, _groups(items)):

@@ -40,6 +40,7 @@ from ._requests import Answer, Failure, Request, Sampling
 from ._signature import entry_point
 from ._stages import Stage, local_files
 from ._store import ResponseStore
+from ._strength import mutant_programs, mutation_scores, telling_tests
 from ._views import filter_questions, hard_questions, pass_rates, preference_pairs, published
 
 NO_ANSWER = "no answer"
@@ -187,8 +188,9 @@ def _write_view(work: Work, writer: _Writer, shard: int, rows: list[Any], drops:
 
 
 def _units(stage: Stage, table: pa.Table) -> int:
-    """How many of the stage's units are in its rows: of the pairs, the questions that have some."""
-    return int(pc.count_distinct(table.column("order")).as_py()) if stage.name == "pairs" else table.num_rows
+    """How many of the stage's units are in its rows: of pairs and mutants, the questions that have some."""
+    several = stage.name in ("pairs", "mutants")
+    return int(pc.count_distinct(table.column("order")).as_py()) if several else table.num_rows
 
 
 def _cut(work: Work, writer: _Writer, parts: Iterable[tuple[Any, Any]], counted: bool = False) -> None:
@@ -361,9 +363,41 @@ def _unreferenced(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
         yield pa.Table.from_pylist(rows, schema=records.FILTERED), drops_table(drops)
 
 
+def _view_mutants(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
+    recipe = work.recipe
+    assert recipe.strength is not None
+    yield from mutant_programs(
+        work.shard("filtered", shard),
+        work.shard("references", shard),
+        work.shard("reference_matrix", shard),
+        limit=recipe.strength.mutants,
+        seed=recipe.seed,
+    )
+
+
+def _view_strength(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
+    assert work.recipe.strength is not None
+    yield from mutation_scores(
+        work.shard("filtered", shard),
+        work.shard("mutant_matrix", shard),
+        min_score=work.recipe.strength.min_score,
+    )
+
+
+def _view_telling(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
+    questions, matrix = work.stage.reads
+    yield from telling_tests(
+        work.shard(questions, shard), work.shard(matrix, shard), min_tests=work.recipe.filter.min_tests
+    )
+
+
 def _view_pass_rates(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
+    matrix, questions, *tried = work.stage.reads
     yield from pass_rates(
-        work.shard("filtered", shard), work.shard("sample_matrix", shard), definition=work.recipe.definition
+        work.shard(questions, shard),
+        work.shard(matrix, shard),
+        definition=work.recipe.definition,
+        judged=work.shard(tried[0], shard) if tried else None,
     )
 
 
@@ -371,7 +405,7 @@ def _view_pairs(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
     recipe = work.recipe
     assert recipe.pairs is not None
     yield from preference_pairs(
-        work.shard("filtered", shard),
+        work.shard(work.stage.reads[0], shard),
         work.shard("samples", shard, ["order", "completion_id", "program"]),
         work.shard("pass_rates", shard),
         **recipe.pairs.model_dump(),
@@ -383,6 +417,9 @@ def _view_pairs(work: Work, shard: int) -> Iterator[tuple[Any, Any]]:
 _VIEWS: dict[str, Callable[[Work, int], Iterator[tuple[Any, Any]]]] = {
     "checked": _view_checked,
     "filtered": _view_filtered,
+    "mutants": _view_mutants,
+    "strength": _view_strength,
+    "telling": _view_telling,
     "pass_rates": _view_pass_rates,
     "pairs": _view_pairs,
 }
@@ -392,10 +429,10 @@ def _whole_hard(work: Work) -> Iterator[tuple[Any, Any]]:
     """Questions that are kept for pairs only ("upstream") do not count here, nor do their programs."""
     recipe = work.recipe
     assert recipe.hard is not None
-    least = recipe.filter.min_tests
+    final, least = work.stage.reads[0], recipe.filter.min_tests
     unpublished = []
     orders = []
-    for batch in work.building.batches("filtered", ["id", "order", "tests"]):
+    for batch in work.building.batches(final, ["id", "order", "tests"]):
         enough = pc.greater_equal(pc.list_value_length(batch.column("tests")), least)
         orders.append(batch.column("order").filter(enough))
         unpublished += batch.filter(pc.invert(enough)).select(["id", "order"]).to_pylist()
@@ -408,7 +445,7 @@ def _whole_hard(work: Work) -> Iterator[tuple[Any, Any]]:
         batch.filter(pc.is_in(batch.column("order"), published_orders))
         for batch in work.building.batches("pass_rates")
     )
-    questions = published(work.building.batches("filtered"), least)
+    questions = published(work.building.batches(final), least)
     for rows, lost in hard_questions(questions, rates, models=recipe.hard.models):
         last = max(
             (batch.column("order")[-1].as_py() for batch in (rows, lost) if batch.num_rows), default=-1
@@ -444,7 +481,7 @@ class _Asking:
 def _ask(work: Work, writer: _Writer) -> None:
     failures: dict[bytes, Failure] = {}
     askings = _ASKS[work.stage.name](work)
-    source, columns = _READS[work.stage.name]
+    source, columns = work.stage.reads[0], _COLUMNS[work.stage.name]
     in_turn = work.stage.name == "questions"
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -612,7 +649,7 @@ def _build_programs(
 ) -> _Built:
     assert work.store is not None or not askings
     config = work.recipe.references if work.stage.name == "references" else work.recipe.samples
-    source, columns = _READS[work.stage.name]
+    source, columns = work.stage.reads[0], _COLUMNS[work.stage.name]
     imported = _imported(work, shard) if "imported" in work.stage.reads else {}
     rows: list[dict[str, Any]] = []
     drops: list[Drop] = []
@@ -677,10 +714,10 @@ _ASKS: dict[str, Callable[[Work], list[_Asking]]] = {
     "references": _ask_programs,
     "samples": _ask_programs,
 }
-_READS = {
-    "questions": ("seeds", ["id", "source", "order", "instruction", "program"]),
-    "references": ("checked", ["id", "order", "question", "tests"]),
-    "samples": ("filtered", ["id", "order", "question", "tests", "entry_point"]),
+_COLUMNS = {
+    "questions": ["id", "source", "order", "instruction", "program"],
+    "references": ["id", "order", "question", "tests"],
+    "samples": ["id", "order", "question", "tests", "entry_point"],
 }
 _BUILD: dict[str, Callable[[Work, int, Sequence[_Asking], Mapping[bytes, Failure]], _Built]] = {
     "questions": _build_questions,
@@ -714,8 +751,8 @@ def _judge(work: Work, writer: _Writer) -> None:
                     return
                 yield item
 
-    again = bool(work.stage.settings.get("again"))
-    for judged in work.engine.judge(items(), work.recipe.judge, again):
+    how = {"again": bool(work.stage.settings.get("again")), "mutants": work.stage.name == "mutant_matrix"}
+    for judged in work.engine.judge(items(), work.recipe.judge, **how):
         last = -1
         for batch, into in ((judged.matrix, rows), (judged.cpu, cpu)):
             for shard, piece in _pieces(work, batch):
@@ -732,7 +769,7 @@ def _items(work: Work, programs: str, questions: str, shard: int) -> Iterator[It
     columns = ["order", "model", "completion_id", "program"]
     waiting = _by_order(work.shard(programs, shard, columns))
     held = next(waiting, None)
-    names = ["id", "order", "tests", *(["entry_point"] if questions == "filtered" else [])]
+    names = ["id", "order", "tests", *([] if questions == "checked" else ["entry_point"])]
     for batch in work.shard(questions, shard, names):
         for row in batch.to_pylist():
             if held is None or held[0] != row["order"]:

@@ -36,9 +36,12 @@ ORDER = (
     "reference_matrix",
     "reference_matrix_again",
     "filtered",
+    "mutants",
+    "mutant_matrix",
     "strength",
     "samples",
     "sample_matrix",
+    "telling",
     "pass_rates",
     "pairs",
     "hard",
@@ -204,7 +207,28 @@ def stages(recipe: Recipe) -> list[Stage]:
             **(filtering if references else {"min_tests": filtering["min_tests"]}),
         },
     )
-    questions = "filtered"
+    questions, schema = "filtered", records.FILTERED
+    if recipe.strength is not None:
+        # Without a reference there is nothing to make mutants of; `_recipe` sees to that.
+        strength = recipe.strength
+        add(
+            "mutants",
+            "view",
+            ("filtered", "references", "reference_matrix"),
+            records.PROGRAMS,
+            "questions",
+            {"mutants": strength.mutants, "seed": recipe.seed},
+        )
+        add("mutant_matrix", "judge", ("mutants", "filtered"), records.MATRIX, "programs", judging)
+        add(
+            "strength",
+            "view",
+            ("filtered", "mutant_matrix"),
+            records.STRENGTH,
+            "questions",
+            {"min_score": strength.min_score},
+        )
+        questions, schema = "strength", records.STRENGTH
 
     imported: tuple[str, ...] = ()
     if recipe.starts and recipe.samples.imported:
@@ -223,10 +247,15 @@ def stages(recipe: Recipe) -> list[Stage]:
             },
         )
         add("sample_matrix", "judge", ("samples", questions), records.MATRIX, "programs", judging)
+        tried: tuple[str, ...] = ()
+        if recipe.strength is not None and recipe.strength.drop_redundant:
+            least = {"min_tests": recipe.filter.min_tests}
+            add("telling", "view", (questions, "sample_matrix"), schema, "questions", least)
+            questions, tried = "telling", (questions,)
         add(
             "pass_rates",
             "view",
-            ("sample_matrix", questions),
+            ("sample_matrix", questions, *tried),
             records.PASS_RATES,
             "programs",
             {"definition": recipe.definition},
