@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import signal
+import stat
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -66,11 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return TROUBLE
     # A closed pipe (`acesandbox judge … | head`) ends us as it ends any filter.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _replace_closed_streams()
     try:
         work: Callable[[argparse.Namespace], int] = chosen.work
         return work(chosen)
     except (BadInput, SandboxError) as error:
         _say(f"acesandbox: {error}")
+        return TROUBLE
+    except OSError as error:
+        _say(f"acesandbox: {error.filename or 'the machine'}: {error.strerror or error}")
         return TROUBLE
     except KeyboardInterrupt:
         _say("acesandbox: interrupted")
@@ -79,6 +84,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _print(text: str) -> None:
+    _write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace") + b"\n")
+
+
+def _write(data: bytes, flush: bool = True) -> None:
+    """To standard output.
+
+    Raises:
+        BadInput: it is closed, or full.
+    """
+    try:
+        sys.stdout.buffer.write(data)
+        if flush:
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        _forget_output()
+        raise BadInput(f"standard output cannot be written to: {error.strerror}") from None
+
+
+def _forget_output() -> None:
+    """What is still in the buffer cannot be written; the interpreter would try again at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _replace_closed_streams() -> None:
+    """Python has None for a standard stream that was closed by whoever started us (`>&-`)."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:  # readable only, so that output is not lost in silence
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 # The command line.
@@ -274,8 +315,9 @@ def _judge(chosen: argparse.Namespace) -> int:
             raise BadInput(f"{chosen.samples}: nothing to do: the file has no samples")
         if chosen.out is None:
             return _judge_to(chosen, sandbox, samples, None)
-        if os.path.exists(chosen.out) and os.path.samefile(chosen.out, path):
-            raise BadInput("--out is the samples file itself")
+        for written in (chosen.out, chosen.out + ".run.json"):
+            if os.path.exists(written) and os.path.samefile(written, path):
+                raise BadInput(f"--out would write to the samples file itself, {chosen.samples}")
         with sandbox:  # the tier is part of what a run must keep
             results = Results(chosen.out, _run_record(chosen, sandbox, samples), chosen.overwrite)
             try:
@@ -332,26 +374,29 @@ def _judge_to(chosen: argparse.Namespace, sandbox: Sandbox, samples: Samples, re
     if done and not chosen.quiet:
         _say(f"{len(done)} of {rows} samples were judged before; going on")
     with sandbox, _Progress(rows, len(done), not chosen.quiet) as progress:
-        started, flushed = perf_counter(), monotonic()
+        started, flushed = perf_counter(), monotonic() - 1
         for outcome in sandbox.judge_many(jobs(), dedupe=not chosen.no_dedupe, return_errors=True):
             line = result(taken.popleft(), outcome, chosen.details)
-            if results is not None:
-                results.write(line)
-                if monotonic() - flushed > 0.5:
-                    results.flush()
-                    flushed = monotonic()
+            now = monotonic()
+            flush = now - flushed > 0.5
+            flushed = now if flush else flushed
+            if results is None:
+                _write(line_bytes(line), flush)
             else:
-                sys.stdout.buffer.write(line_bytes(line))
+                results.write(line)
+                if flush:
+                    results.flush()
             tally.add(outcome)
             progress.step()
         tally.seconds = perf_counter() - started
-    sys.stdout.flush()
+    if results is None:
+        _write(b"")
     if samples.fingerprint != fingerprint:
         raise BadInput(
             f"{samples.path} was changed while it was judged; the results belong to no version of it"
         )
     if chosen.json:
-        print(json.dumps(tally.to_dict(), indent=1))
+        _print(json.dumps(tally.to_dict(), indent=1))
     elif not chosen.quiet:
         _say(tally.text())
     return FOUND if tally.errors else DONE
@@ -418,7 +463,7 @@ class _Tally:
             lines += [f"  {count:>9}  {status}" for status, count in self.statuses.most_common()]
         if self.test_faults:
             lines.append(
-                f"{self.test_faults} tests did not pass by their own fault (they do not parse, or raise)"
+                f"{self.test_faults} tests did not pass by their own fault (they do not parse, are empty, or raise)"
             )
         if self.errors:
             lines.append(f"{self.errors} programs could not be judged, e.g.: {self.first_error}")
@@ -452,26 +497,38 @@ class _Progress:
 
 
 class _path:
-    """A path that can be read twice: standard input is put into a temporary file."""
+    """A path that can be read twice: what comes through a pipe is put into a temporary file."""
 
     def __init__(self, given: str) -> None:
         self._given = given
         self._file: Any = None
 
     def __enter__(self) -> str:
-        if self._given != "-":
+        if self._given != "-" and not _is_pipe(self._given):
             return self._given
         import shutil
         import tempfile
 
-        self._file = tempfile.NamedTemporaryFile(prefix="acesandbox-stdin-")
-        shutil.copyfileobj(sys.stdin.buffer, self._file)
+        self._file = tempfile.NamedTemporaryFile(prefix="acesandbox-samples-")
+        if self._given == "-":
+            shutil.copyfileobj(sys.stdin.buffer, self._file)
+        else:
+            with open(self._given, "rb") as pipe:
+                shutil.copyfileobj(pipe, self._file)
         self._file.flush()
         return str(self._file.name)
 
     def __exit__(self, *exc: object) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _is_pipe(path: str) -> bool:
+    """`<(command)` of a shell, or a named pipe."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 # run
@@ -487,10 +544,9 @@ def _run(chosen: argparse.Namespace) -> int:
     with Sandbox(**_options(chosen)) as sandbox:
         result = sandbox.run(source, stdin, files, chosen.args)
     if chosen.json:
-        print(json.dumps(result.to_dict()))
+        _print(json.dumps(result.to_dict()))
     else:
-        sys.stdout.write(result.stdout.encode("utf-8", "replace").decode("utf-8"))
-        sys.stdout.flush()
+        _write(result.stdout.encode())
         sys.stderr.write(result.stderr)
         if result.truncated:
             _say(f"acesandbox: output was cut at {chosen.output_kb} kB (--output-kb)")
@@ -526,7 +582,7 @@ def _doctor(chosen: argparse.Namespace) -> int:
     from . import _doctor as doctor
 
     report = doctor.examine({"python": chosen.python})
-    print(json.dumps(report, indent=1) if chosen.json else doctor.text(report))
+    _print(json.dumps(report, indent=1) if chosen.json else doctor.text(report))
     return DONE if doctor.works(report) else FOUND
 
 
@@ -538,7 +594,7 @@ def _check(chosen: argparse.Namespace) -> int:
     except ValueError as error:
         raise BadInput(f"{error}; acesandbox check --list names all") from None
     if chosen.list:
-        print(
+        _print(
             _table(
                 ("family", "attack", "what it tries"),
                 [(each.family, each.name, each.tries) for each in attacks],
@@ -553,10 +609,10 @@ def _check(chosen: argparse.Namespace) -> int:
                 name: getattr(outcome, name)
                 for name in ("name", "family", "tries", "state", "detail", "seconds")
             }
-            print(json.dumps(line), flush=True)
+            _print(json.dumps(line))
         else:
             detail = "" if outcome.state == check.HELD else f": {outcome.detail}"
-            print(f"{outcome.state:<8} {outcome.name} ({outcome.tries}){detail}", flush=True)
+            _print(f"{outcome.state:<8} {outcome.name} ({outcome.tries}){detail}")
     _say(", ".join(f"{count} {state}" for state, count in states.most_common()))
     return FOUND if states[check.BROKEN] or states[check.FAULTY] else DONE
 
@@ -571,7 +627,7 @@ def _demo(chosen: argparse.Namespace) -> int:
             surprises += verdict.passed is not example.deserves
             passed = sum(test.passed for test in verdict.tests)
             if chosen.json:
-                print(json.dumps({"name": example.name, "what": example.what, **verdict.to_dict()}))
+                _print(json.dumps({"name": example.name, "what": example.what, **verdict.to_dict()}))
             rows.append(
                 (
                     example.name,
@@ -584,10 +640,10 @@ def _demo(chosen: argparse.Namespace) -> int:
             )
         tier = sandbox.tier
     if not chosen.json:
-        print(f"task: {demo.TASK}; isolation: {tier}\n")
-        print(_table(("program", "what it does", "verdict", "tests", "sealed", "why"), rows))
+        _print(f"task: {demo.TASK}; isolation: {tier}\n")
+        _print(_table(("program", "what it does", "verdict", "tests", "sealed", "why"), rows))
         deserved = sum(example.deserves for example in demo.EXAMPLES)
-        print(
+        _print(
             f"\n{len(rows)} programs, {deserved} of them deserve to pass; {surprises} verdicts are a surprise"
         )
     return FOUND if surprises else DONE

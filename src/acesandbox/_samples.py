@@ -27,6 +27,7 @@ is in memory.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -39,7 +40,7 @@ from ._errors import BadInput, SandboxError
 from ._tests import Asserts, CheckScript, Functional, Stdio, Tests, UnitTests, text_bytes
 from ._verdict import Verdict
 
-MAX_LINE_BYTES = 512 << 20
+MAX_LINE_BYTES = 128 << 20
 TEST_KINDS = ("asserts", "check_script", "unittest", "stdio", "functional")
 
 
@@ -82,8 +83,9 @@ class Samples:
             rows += 1
             try:
                 fields = _fields(_parse(data, first=line == 1))
-                if tests is None or fields[2:] != before:
-                    tests, before = _tests(*fields[2:]), fields[2:]
+                key = _key(*fields[2:])
+                if tests is None or key != before:
+                    tests, before = _tests(*fields[2:]), key
                 text_bytes(fields[1], "'program'")
             except BadInput as error:
                 raise BadInput(f"{self.path}:{line}: {error}") from None
@@ -155,7 +157,7 @@ def _fields(sample: dict[str, Any]) -> tuple[Any, ...]:
             raise BadInput(f"the key {key!r} is missing; there are {', '.join(map(repr, sample)) or 'none'}")
     task_id, program = sample["task_id"], sample["program"]
     if not isinstance(task_id, (str, int)) or isinstance(task_id, bool):
-        raise BadInput(f"'task_id' must be a string, not {_json_type(task_id)}")
+        raise BadInput(f"'task_id' must be a string or a whole number, not {_json_type(task_id)}")
     if not isinstance(program, str):
         raise BadInput(f"'program' must be a string, not {_json_type(program)}")
     kind, tests = sample["test_kind"], sample["tests"]
@@ -178,6 +180,11 @@ def _fields(sample: dict[str, Any]) -> tuple[Any, ...]:
         sample.get("compare", "lines"),
         sample.get("float_tolerance"),
     )
+
+
+def _key(kind: str, tests: list[Any], *rest: Any) -> tuple[Any, ...]:
+    """Equal for the same tests only: to Python the arguments 1, 1.0 and true are equal, to a program they are not."""
+    return (kind, repr(tests) if kind == "functional" else tests, *rest)
 
 
 def _tests(
@@ -273,7 +280,7 @@ class Results:
 
     Beside `FILE` lies `FILE.run.json`, the record of the run: which samples (by fingerprint) and which options it
     belongs to. A second run with the same samples and options goes on after the last whole line; with others it is
-    refused. The record stays, as the provenance of the file.
+    refused, and so is one while the first is still at work. The record stays, as the provenance of the file.
 
     Args:
         path: the file.
@@ -288,26 +295,54 @@ class Results:
         self.path = path
         self.record_path = path + ".run.json"
         self._run = json.loads(json.dumps(run))
-        try:
-            if overwrite or not (os.path.exists(path) or os.path.exists(self.record_path)):
-                self.task_ids: list[Any] = []
-                self._file = open(path, "wb")  # noqa: SIM115  # closed by `close`
-                self._write_record()
-            else:
+        anew = overwrite or not (os.path.exists(path) or os.path.exists(self.record_path))
+        self.task_ids: list[Any] = []
+        with self._named(error_at=""):
+            if not anew:
                 self._check_record()
-                self.task_ids = self._whole_lines()
-                self._file = open(path, "ab")  # noqa: SIM115
-        except OSError as error:
-            raise BadInput(f"{error.filename or path}: cannot be written: {error.strerror}") from None
+            self._file = open(path, "ab")  # noqa: SIM115  # closed by `close`
+        try:
+            with self._named(error_at=""):
+                self._lock()
+                if anew:
+                    self._file.truncate(0)
+                    self._write_record()
+                else:
+                    self.task_ids = self._whole_lines()
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, line: dict[str, Any]) -> None:
-        self._file.write(line_bytes(line))
+        with self._named():
+            self._file.write(line_bytes(line))
 
     def flush(self) -> None:
-        self._file.flush()
+        with self._named():
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with self._named():
+            self._file.close()
+
+    @contextmanager
+    def _named(
+        self, error_at: str = "; what is there stays, and the same command goes on from it"
+    ) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            what = error.strerror or error
+            raise BadInput(f"{error.filename or self.path}: cannot be written: {what}{error_at}") from None
+
+    def _lock(self) -> None:
+        """Two runs must not write to one file; the kernel drops the lock with the process that holds it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"{self.path}: another run is writing to it") from None
+        except OSError:  # a file system that has no locks
+            pass
 
     def _write_record(self) -> None:
         temporary = self.record_path + ".new"

@@ -105,7 +105,7 @@ def test_nothing_is_judged_when_a_line_is_bad(samples: Path, tmp_path: Path) -> 
         (["judge", "/nonexistent.jsonl"], "/nonexistent.jsonl: cannot be read: No such file"),
         (["judge", os.devnull], "nothing to do"),
         (["judge", "SAMPLES", "--out", "x.gz"], "--out cannot be compressed"),
-        (["judge", "SAMPLES", "--out", "SAMPLES"], "--out is the samples file itself"),
+        (["judge", "SAMPLES", "--out", "SAMPLES"], "--out would write to the samples file itself"),
         (["judge", "SAMPLES", "--overwrite"], "--overwrite needs --out"),
         (["judge", "SAMPLES", "--out", "/nonexistent/out"], "cannot be written"),
         (["judge", "SAMPLES", "--cpu-s", "-1"], "Limits.cpu_s=-1.0 is out of range"),
@@ -254,6 +254,60 @@ def test_closed_pipe_is_no_error(samples: Path) -> None:
     command = f"{sys.executable} -m acesandbox judge {samples} --quiet | head -c 1"
     done = subprocess.run(["bash", "-c", command], env=ENV, capture_output=True, timeout=60, check=False)
     assert done.stderr == b""
+
+
+def shell(line: str) -> subprocess.CompletedProcess[bytes]:
+    command = line.replace("acesandbox", f"{sys.executable} -m acesandbox")
+    return subprocess.run(["bash", "-c", command], env=ENV, capture_output=True, timeout=60, check=False)
+
+
+def test_samples_may_come_through_a_pipe_with_a_name(samples: Path) -> None:
+    done = shell(f"acesandbox judge <(cat {samples}) --quiet")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(lines(done.stdout)) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["judge SAMPLES --quiet", "check --list", "doctor", "run SCRIPT", "run SCRIPT --json"]
+)
+@pytest.mark.parametrize(
+    ("where", "message"), [("> /dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+def test_output_that_cannot_be_written_is_told_and_exits_with_2(
+    samples: Path, tmp_path: Path, line: str, where: str, message: str
+) -> None:
+    (tmp_path / "script.py").write_text("print(1)")
+    command = line.replace("SAMPLES", str(samples)).replace("SCRIPT", str(tmp_path / "script.py"))
+    done = shell(f"acesandbox {command} {where}")
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"acesandbox: standard output cannot be written to: {message}\n"
+
+
+def test_other_closed_streams_are_no_fault(samples: Path) -> None:
+    silent = shell(f"acesandbox judge {samples} 2>&-")
+    assert (silent.returncode, len(lines(silent.stdout))) == (0, 3)
+    empty = shell("acesandbox judge - <&-")
+    assert (empty.returncode, empty.stdout) == (2, b"")
+    assert b"nothing to do" in empty.stderr
+
+
+def test_samples_are_not_written_over_by_the_record_of_a_run(samples: Path) -> None:
+    named = samples.rename(samples.with_name("out.run.json"))
+    before = named.read_bytes()
+    done = acesandbox("judge", named, "--out", samples.with_name("out"), "--overwrite")
+    assert done.returncode == 2
+    assert b"--out would write to the samples file itself" in done.stderr
+    assert named.read_bytes() == before
+
+
+def test_output_does_not_depend_on_the_encoding_of_the_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("print('\\u20ac')")
+    command = [sys.executable, "-m", "acesandbox", "run", str(script)]
+    done = subprocess.run(
+        command, env={**ENV, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\u20ac\n".encode(), b"")
 
 
 def test_command_line_can_be_called_as_a_function(samples: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,7 @@ def test_stdio_uses_real_descriptors(sandbox: Sandbox) -> None:
     for verdict in sandbox.judge_many((program, tests) for program in programs):
         assert verdict.passed, verdict.tests
         assert verdict.sealed
+        assert {test.mode for test in verdict.tests} == {"stdio"}
     assert sandbox.judge("print(3)", tests).pass_rate == 0.5
     assert not sandbox.judge("print(sum(map(int, input().split())), 'and more')", tests).passed
 

@@ -169,6 +169,13 @@ def test_a_test_that_does_not_parse_spoils_only_itself() -> None:
     assert [r.of_test for r in results] == [True, False, True, True]
 
 
+@pytest.mark.parametrize("kind", ["asserts", "check_script"])
+@pytest.mark.parametrize("test", ["", "\n  \n", "# nothing is asserted"])
+def test_an_empty_test_passes_nobody(kind: str, test: str) -> None:
+    (result,) = judge(ECHO, kind, [test], "f")
+    assert (result.status, result.of_test, result.mode) == ("error", True, "broken")
+
+
 def test_nan_is_never_equal_by_its_bytes() -> None:
     assert planned("assert f(1) == float('nan')").compare == PLAN.ASK
     assert planned("assert f(1) == [1.0, float('nan')]").compare == PLAN.ASK

@@ -74,7 +74,7 @@ def without(key: str) -> dict[str, Any]:
         (b'{"task_id": "\xff\xfe"}\n', "not UTF-8: byte 14 of the line is 0xff"),
         (without("program"), "the key 'program' is missing"),
         (without("task_id"), "the key 'task_id' is missing"),
-        ({**GOOD, "task_id": None}, "'task_id' must be a string, not null"),
+        ({**GOOD, "task_id": None}, "'task_id' must be a string or a whole number, not null"),
         ({**GOOD, "program": 3}, "'program' must be a string, not a number"),
         (
             {**GOOD, "program": "x" * (17 << 20)},
@@ -159,6 +159,43 @@ def written(path: Path, *ids: str) -> None:
     for task_id in ids:
         results.write({"task_id": task_id})
     results.close()
+
+
+def test_neighbours_whose_arguments_python_calls_equal_do_not_share_tests(tmp_path: Path) -> None:
+    rows = [
+        {**GOOD, "test_kind": "functional", "tests": [{"args": [x], "expected": x}], "entry_point": "f"}
+        for x in (1, True, 1.0)
+    ]
+    read = samples(tmp_path, *rows)
+    assert [list(sample.tests._texts()) for sample in read] == [
+        ["f(*(1,)) == 1"],
+        ["f(*(True,)) == True"],
+        ["f(*(1.0,)) == 1.0"],
+    ]
+
+
+def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = Results(str(out), RUN)
+    first.write({"task_id": "a"})
+    for overwrite in (False, True):
+        with pytest.raises(BadInput, match="another run is writing to it"):
+            Results(str(out), RUN, overwrite)
+    first.close()
+    second = Results(str(out), RUN)
+    assert second.task_ids == ["a"]
+    second.close()
+
+
+def test_full_disk_is_told(tmp_path: Path) -> None:
+    results = Results(str(tmp_path / "out"), RUN)
+    results._file.close()
+    results._file = open("/dev/full", "ab")  # noqa: SIM115
+    results.write({"task_id": "a"})
+    with pytest.raises(BadInput, match="No space left on device; what is there stays"):
+        results.flush()
+    with pytest.raises(BadInput, match="No space left"):
+        results.close()
 
 
 def test_results_go_on_after_the_last_whole_line(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from .names import (
 )
 
 PLAN, PROXY, SHARED, BROKEN, STDIO = range(5)
-MODE_NAMES = ("plan", "proxy", "shared", "broken", "plan")
+MODE_NAMES = ("plan", "proxy", "shared", "broken", "stdio")
 
 ASK, EQUAL_PASSES, STRICT, EQUALITY_RULE = 0, 1, 2, 3
 
@@ -194,6 +194,13 @@ class _Planner:
             test.status = SYNTAX_ERROR
             test.oracle = "none"
             test.expected = f"the test does not parse: {tree}"[:2000].encode("utf-8", "replace")
+            return test
+        if not tree.body and self.kind != "unittest":
+            # Nothing would fail, and every program would pass.
+            test = Test(BROKEN, "the test is empty")
+            test.status = ERROR
+            test.oracle = "none"
+            test.expected = b"the test is empty: it holds no statement"
             return test
         if self.kind == "asserts" and len(tree.body) == 1 and isinstance(tree.body[0], ast.Assert):
             quick = self._plan_simple(tree.body[0].test)
