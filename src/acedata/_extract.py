@@ -3,8 +3,8 @@
 What is looked for, in this order:
 
 1. the last complete block labelled Python (```` ```python ````, `py`, `python3`, any case);
-2. a block labelled Python that the text ends in (the answer was cut, or the closing fence forgotten);
-3. the last complete block of any label, then one that the text ends in;
+2. the last block labelled Python that is not complete (the answer was cut, or the closing fence forgotten);
+3. the last complete block of any label, then the last that is not;
 4. the text as it is.
 
 A *prefilled* answer starts inside the block that its prompt opened: its program is what stands before the closing
@@ -13,9 +13,10 @@ opened a block of its own and the answer is read as any other.
 
 A fence is three or more backticks. It closes a block when it stands alone on its line with at least as many backticks
 as the opening one and is indented by at most three more spaces (so the fences in an indented docstring do not count);
-it opens one when only a label follows. Two habits of models are tolerated: an opening fence labelled Python at the end
-of a line of prose, and a closing fence glued to the last line of code, where no proper one follows. A block labelled
-`markdown` is a wrapper and is looked into. A block inside a list is indented with its fence; that is taken off.
+it opens one when only a label follows. A labelled one where a block of Python or without a label could close ends that
+block unfinished. Two habits of models are tolerated: an opening fence labelled Python at the end of a line of prose, and
+a closing fence glued to the last line of code, where no proper one follows. A block labelled `markdown` is a wrapper and
+is looked into. A block inside a list is indented with its fence; that is taken off.
 
 Thinking (`<think>...</think>` at the beginning, or what precedes `</think>` where the prompt opened it) is no part of
 the answer. An answer that never stops thinking has no program.
@@ -25,6 +26,7 @@ The text is read once: the time is linear in its length whatever it holds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -72,10 +74,10 @@ def without_thinking(answer: str, opened_by_prompt: bool = True) -> str:
     """
     start = 0
     while True:
-        start = _skip_space(answer, start)
-        if not answer.startswith("<think>", start):
+        begins = _skip_space(answer, start)
+        if not answer.startswith("<think>", begins):
             break
-        end = answer.find("</think>", start)
+        end = answer.find("</think>", begins)
         if end < 0:
             return ""
         start = end + len("</think>")
@@ -109,7 +111,7 @@ class Block:
 
 
 def blocks(answer: str) -> list[Block]:
-    """All fenced blocks of a text, first to last; at most the last one is incomplete."""
+    """All fenced blocks of a text, first to last."""
     return list(_blocks(answer.split("\n")))
 
 
@@ -126,6 +128,10 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
         elif fence is not None and fence.closes(opening):
             yield Block(opening.label, _body(lines[first:number], opening.indent), True)
             opening = None
+        elif fence is not None and (not opening.label or opening.label in _PYTHON) and fence.ends(opening):
+            # A fence with a label is no Python: the closing one was forgotten, or what opened was meant to close.
+            yield Block(opening.label, _body(lines[first:number], opening.indent), False)
+            opening, first, glued = fence, number + 1, 0
         elif not glued and fence is None and _ends_glued(line):
             glued = number + 1
     if opening is not None:
@@ -144,11 +150,19 @@ class _Fence:
 
     @property
     def label(self) -> str:
-        words = self.info.replace("{", " ").split(None, 1)
-        return words[0].lower() if words else ""
+        # `python`, `{.python}`, `python:solution.py`, `python title="x"`; but `python-repl` is another language.
+        found = _LABEL.match(self.info)
+        return found[1].lower() if found else ""
+
+    def ends(self, opening: _Fence) -> bool:
+        """Whether the block can go no further than here."""
+        return self.ticks >= opening.ticks and self.indent <= opening.indent + 3
 
     def closes(self, opening: _Fence) -> bool:
-        return not self.info and self.ticks >= opening.ticks and self.indent <= opening.indent + 3
+        return not self.info and self.ends(opening)
+
+
+_LABEL = re.compile(r"[{.\s]*([\w+#-]*)")
 
 
 def _fence(line: str) -> _Fence | None:
@@ -193,7 +207,7 @@ def _prefilled_code(text: str) -> str | None:
                 glued = number + 1
         elif not begun:
             return None
-        elif fence.closes(opening):
+        elif fence.ends(opening):
             return "\n".join(_without_repeated_label(lines[:number]))
     if glued:
         lines = lines[:glued]
