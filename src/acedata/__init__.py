@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ._extract import extract_code
     from ._formats import answer_text, render
     from ._recipe import Recipe, load_recipe, shipped_recipes
+    from ._report import report
+    from ._show import show
     from ._store import ResponseStore
 
 __version__ = "0.1.0"
@@ -63,7 +65,9 @@ _HOMES = {
     "plan": "_build",
     "push": "_export",
     "render": "_formats",
+    "report": "_report",
     "shipped_recipes": "_recipe",
+    "show": "_show",
 }
 
 __all__ = [
@@ -90,7 +94,9 @@ __all__ = [
     "plan",
     "push",
     "render",
+    "report",
     "shipped_recipes",
+    "show",
 ]
 
 

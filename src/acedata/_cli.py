@@ -347,6 +347,46 @@ def _first_comment(recipe: Recipe) -> str:
 
 
 @app.command()
+def show(
+    directory: DirectoryArgument,
+    question: Annotated[
+        str | None, typer.Option(metavar="ID", help="one question with its test x program matrix")
+    ] = None,
+    program: Annotated[
+        int | None, typer.Option(metavar="N", help="with --question: one program's text and messages")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Show a build in the terminal: funnel, statistics, one question's matrix."""
+    from ._directory import Directory
+    from ._show import show
+
+    if as_json:
+        manifest = Directory(directory).manifest
+        _print_json({name: _counts(record) for name, record in manifest.items()})
+        return DONE
+    show(directory, question=question, program=program)
+    return DONE
+
+
+@app.command()
+def report(
+    directory: DirectoryArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="[default: DIR/telemetry/report.html]")
+    ] = None,
+    questions: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="most questions to show with their matrices")
+    ] = None,
+) -> int:
+    """Write one self-contained HTML page about a build."""
+    from ._report import QUESTIONS, report
+
+    print(report(directory, out, questions=QUESTIONS if questions is None else questions))
+    return DONE
+
+
+@app.command()
 def export(
     directory: DirectoryArgument,
     out: Annotated[
