@@ -238,10 +238,12 @@ def _demo_arguments(commands: Any) -> None:
         commands, "demo", _demo, "judge a small embedded sample of good, bad and hostile programs"
     )
     command.add_argument("--json", action="store_true", help="one JSON object per program")
-    _sandbox_arguments(command, judging=False)
+    from ._demo import LIMITS
+
+    _sandbox_arguments(command, judging=False, defaults=LIMITS)
 
 
-def _sandbox_arguments(command: Any, judging: bool = True) -> None:
+def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | None = None) -> None:
     group = command.add_argument_group("sandbox")
     group.add_argument("--workers", type=int, metavar="N", help="workers; default: one per usable core")
     group.add_argument(
@@ -268,7 +270,7 @@ def _sandbox_arguments(command: Any, judging: bool = True) -> None:
         )
         group.add_argument("--fail-fast", action="store_true", help="stop at a program's first failure")
     limits = command.add_argument_group("limits")
-    defaults = Limits()
+    defaults = defaults or Limits()
     for name, text in LIMIT_HELP.items():
         default = getattr(defaults, name)
         limits.add_argument(
@@ -640,7 +642,11 @@ def _demo(chosen: argparse.Namespace) -> int:
             )
         tier = sandbox.tier
     if not chosen.json:
-        _print(f"task: {demo.TASK}; isolation: {tier}\n")
+        limits = f"{chosen.cpu_s:g} s CPU per test, {chosen.program_cpu_s:g} s per program, {chosen.idle_s:g} s idle"
+        usual = Limits()
+        others = f"{usual.cpu_s:g}, {usual.program_cpu_s:g} and {usual.idle_s:g}"
+        _print(f"task: {demo.TASK}; isolation: {tier}")
+        _print(f"limits: {limits} (elsewhere the defaults are {others})\n")
         _print(_table(("program", "what it does", "verdict", "tests", "sealed", "why"), rows))
         deserved = sum(example.deserves for example in demo.EXAMPLES)
         _print(
