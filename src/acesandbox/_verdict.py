@@ -7,6 +7,7 @@ nanoseconds per test; `TestResult` objects, texts and messages come into being w
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from ._errors import ProtocolError
@@ -318,6 +319,7 @@ class Verdict:
         return tuple(results)
 
 
+@lru_cache(maxsize=1024)  # programs of one problem go wrong in the same ways
 def _shown(detail: bytes) -> str:
     """What the program returned, as text. Nothing is built from the bytes: they are the program's, and may be cut."""
     from .guest.codec import shown
