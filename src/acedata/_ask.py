@@ -52,7 +52,9 @@ class Progress:
         failed: requests that got no answer.
         in_flight: requests that the back-end holds.
         usage: tokens and dollars of this run by (provider, model), failures by reason among them.
-        lost_dollars: what tries without an answer may have cost, at their worst case.
+        lost: tries that may have been billed although no answer came.
+        lost_dollars: what they may have cost, at their worst case.
+        call_seconds: how long the back-end's calls took, one after the other; 0 where it does not say.
         seconds: since the first request.
     """
 
@@ -61,7 +63,9 @@ class Progress:
     failed: int = 0
     in_flight: int = 0
     usage: dict[tuple[str, str], Usage] = field(default_factory=dict)
+    lost: int = 0
     lost_dollars: float = 0.0
+    call_seconds: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -330,6 +334,7 @@ class _Asker:
         worst = self.budget.price(request).worst(request, self.batch)
         if self.reserved.get(key):
             self.budget.lose(self.reserved[key])
+            self.progress.lost += 1
             self.progress.lost_dollars += dollars(self.reserved[key])
         covered = self.budget.reserve(worst)
         self.reserved[key] = worst if covered else 0
@@ -413,6 +418,7 @@ class _Asker:
 
     def tell(self) -> None:
         self.progress.seconds = time.monotonic() - self.begun
+        self.progress.call_seconds = getattr(self.backend, "call_seconds", 0.0)
         if self.on_progress is not None:
             self.on_progress(self.progress)
 

@@ -34,6 +34,7 @@ read more and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -42,7 +43,7 @@ import struct
 import threading
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -199,12 +200,13 @@ class ResponseStore:
             StoreError: the disk refused (then none of these answers counts as kept, and the store takes no more), or
                 an answer is longer than 64 MiB.
         """
-        self._put_records(
+        self.put_records(
             Record(request.key, request.provider, request.model, request.row, request.sample, answer)
             for request, answer in pairs
         )
 
-    def _put_records(self, records: Iterable[Record]) -> None:
+    def put_records(self, records: Iterable[Record]) -> None:
+        """`put_many` for answers that come from another store."""
         packed = [(record.key, _rank(record.answer), _pack(record)) for record in records]
         if not packed:
             return
@@ -362,7 +364,7 @@ class ResponseStore:
         file = self._segments[-1]
         os.ftruncate(file, spoiled.offset)
         os.fsync(file)
-        self._put_records(kept)
+        self.put_records(kept)
         log.warning(
             "%s: the last write was cut short; %d bytes of it removed, %d whole answers in it kept",
             spoiled.segment,
@@ -375,11 +377,7 @@ class ResponseStore:
         path = _segment_path(self.path, number)
         self._segments.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         self._write_header(number)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(self.path)
 
     def _write_header(self, number: int) -> None:
         file = self._segments[number]
@@ -473,6 +471,44 @@ class _Index:
                 self._insert(mark, place)
 
 
+class Segments:
+    """The files of a store, for tools that look at them as they are.
+
+    Raises:
+        StoreError: there is no store.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        if _last_segment(store) < 0:
+            raise StoreError(f"{store}: there is no response store here")
+
+    def path(self, number: int) -> Path:
+        return _segment_path(self.store, number)
+
+    def last(self) -> int:
+        return _last_segment(self.store)
+
+    def paths(self) -> list[Path]:
+        return [self.path(number) for number in range(self.last() + 1)]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[Segments]:
+        """As the one writer.
+
+        Raises:
+            BuildInUse: there is another.
+        """
+        lock = _take_lock(self.store)
+        try:
+            yield self
+        finally:
+            os.close(lock)
+
+    def sync(self) -> None:
+        _sync_folder(self.store)
+
+
 # ---- bytes ----
 
 
@@ -555,6 +591,14 @@ def check_header(store: Path, path: Path, data: bytes, number: int) -> None:
     raise StoreError(_remedy(store, Damage(path, 0, 0, "its header is not that of a segment")))
 
 
+def segment_file(number: int, records: Sequence[Record]) -> bytes:
+    """A whole segment, with the empty block of a clean end."""
+    content = segment_header(number)
+    if records:
+        content += _block(b"".join(map(_pack, records)), len(records))
+    return content + _block(b"", 0)
+
+
 def _block(payload: bytes, count: int) -> bytes:
     crc = zlib.crc32(payload, zlib.crc32(_SIZES.pack(len(payload), count)))
     return _BLOCK.pack(_MARKER, len(payload), count, crc) + payload
@@ -626,6 +670,14 @@ def _last_segment(store: Path) -> int:
     return max(
         (int(path.stem[8:]) for path in store.glob("segment-[0-9][0-9][0-9][0-9][0-9][0-9].ace")), default=-1
     )
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read_whole(file: int) -> bytes:

@@ -8,6 +8,7 @@ says so once in the log and keeps in `notes`, which the report shows.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._errors import BackendError
@@ -28,8 +29,8 @@ def open_backend(
     Args:
         model: one of the recipe's `models`.
         answers: `replay`: the file of answers, resolved (`Recipe.resolve(model.answers)`).
-        journal: `openai-batch`: folder that remembers which batches were sent, so that another run picks them up; the
-            response store's is right.
+        journal: `openai-batch`: a folder (the response store's), in which `batches/` remembers what was sent, so that
+            another run picks it up.
 
     Raises:
         BackendError: it cannot work: no key, a library is not installed, no file of answers.
@@ -58,7 +59,7 @@ def open_backend(
             if journal is None:
                 raise BackendError(f"{model.model}: the Batch API needs a folder to remember its batches in")
             return OpenAIBatchBackend(
-                journal=journal,
+                journal=Path(journal) / "batches",
                 base_url=model.base_url,
                 api_key_env=_key_env(model),
                 prefill=model.prefill,

@@ -113,6 +113,8 @@ class OpenAIBackend:
         self.features = Features(prefill=prefill)
         self.tries: Counter[str] = Counter()
         """What became of every call: "answered", or the reason of its trouble."""
+        self.call_seconds = 0.0
+        """How long all calls took together, one after the other."""
         self._sdk, self._secrets = client(base_url, api_key_env)
         self._key_env = api_key_env
         self._address = self._secrets.clean(str(self._sdk.base_url))
@@ -204,10 +206,9 @@ class OpenAIBackend:
         """One group, from the first try to its outcomes."""
         tries, storms, held_since = 0, 0, 0.0
         while True:
-            if self._fatal is None:
-                came = await self._try(group)
-            if self._fatal is not None:
-                raise self._fatal
+            if self._is_over():
+                return self._stopped(group, done)
+            came = await self._try(group)
             if isinstance(came, list):
                 self._failures_in_a_row = 0
                 done.put_nowait(list(zip(group, came, strict=False)))
@@ -227,6 +228,8 @@ class OpenAIBackend:
                 continue
             # Each of them is counted, also behind one that is not covered.
             covered = not came.billed or min([lost(request) for request in group])
+            if self._is_over():
+                return self._stopped(group, done)
             now = time.monotonic()
             if came.storm:
                 held_since = held_since or now
@@ -254,6 +257,17 @@ class OpenAIBackend:
             )
             raise self._fatal
 
+    def _is_over(self) -> bool:
+        return self._fatal is not None
+
+    def _stopped(
+        self, group: list[Request], done: asyncio.Queue[list[tuple[Request, Outcome]] | None]
+    ) -> None:
+        """Nothing was billed for what is not sent any more: its reservation is given back by a failure."""
+        assert self._fatal is not None
+        done.put_nowait([(request, Failure("stopped", str(self._fatal))) for request in group])
+        raise self._fatal
+
     async def _try(self, group: list[Request]) -> list[Answer] | Trouble:
         """Send once."""
         try:
@@ -264,6 +278,7 @@ class OpenAIBackend:
         lane = self._lane()
         lane.in_flight += 1
         came: list[Answer] | Trouble | None = None
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout_s):
                 response = await lane.sdk.post("/chat/completions", cast_to=httpx2.Response, body=body)
@@ -285,6 +300,7 @@ class OpenAIBackend:
             came = Trouble("malformed answer", str(error), billed=True)
         finally:
             lane.in_flight -= 1
+            self.call_seconds += time.monotonic() - begun
             if came is None or isinstance(came, list):
                 self._limiter.release(good=came is not None)
             else:

@@ -15,6 +15,7 @@ Written against the documented interface of vLLM 0.29 to 0.31 (`LLM.chat`, `Samp
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,7 @@ class VllmBackend:
         self.model, self.options, self.wave = model, dict(options or {}), wave
         self.features = Features(prefill=prefill)
         self.tries: Counter[str] = Counter()
+        self.call_seconds = 0.0
         self._vllm, self._structured = vllm, StructuredOutputsParams
         self._engine: Any = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="acedata-vllm")
@@ -96,11 +98,13 @@ class VllmBackend:
             except Exception as error:
                 raise BackendError(f"vLLM cannot load {self.model}: {error}") from error
         pairs: list[tuple[Request, Outcome]] = []
+        begun = time.monotonic()
         continued = [self._continues(group) for group in wave]
         for continues in (True, False):
             part = [group for group, one in zip(wave, continued, strict=True) if one is continues]
             if part:
                 pairs += self._chat(part, continues)
+        self.call_seconds += time.monotonic() - begun
         return pairs
 
     def _chat(self, groups: list[list[Request]], continues: bool) -> list[tuple[Request, Outcome]]:
