@@ -14,9 +14,9 @@ opened a block of its own and the answer is read as any other.
 A fence is three or more backticks. It closes a block when it stands alone on its line with at least as many backticks
 as the opening one and is indented by at most three more spaces (so the fences in an indented docstring do not count);
 it opens one when only a label follows. A labelled one where a block of Python or without a label could close ends that
-block unfinished. Two habits of models are tolerated: an opening fence labelled Python at the end of a line of prose, and
-a closing fence glued to the last line of code, where no proper one follows. A block labelled `markdown` is a wrapper and
-is looked into. A block inside a list is indented with its fence; that is taken off.
+block unfinished. Two habits of models are tolerated: an opening fence labelled Python at the end of a line of prose,
+and a closing fence glued to the last line of code, where no proper one follows. A block labelled `markdown` is looked
+into. A block inside a list is indented with its fence; that is taken off.
 
 Thinking (`<think>...</think>` at the beginning, or what precedes `</think>` where the prompt opened it) is no part of
 the answer. An answer that never stops thinking has no program.

@@ -29,8 +29,11 @@ def read_object(text: str, first_keys: Collection[str]) -> dict[str, Value]:
     Raises:
         Unreadable: there is none, or it is broken.
     """
-    keys = "|".join(map(re.escape, first_keys))
-    start = re.search(rf"\{{(?=\s*([\"'])(?:{keys})\1)", text) or _BEGINNING.search(text)
+    start = None
+    if first_keys:
+        keys = "|".join(map(re.escape, first_keys))
+        start = re.search(rf"\{{(?=\s*([\"'])(?:{keys})\1)", text)
+    start = start or _BEGINNING.search(text)
     if start is None:
         raise Unreadable("there is no JSON object")
     value = _Reader(text, start.start()).value(0)

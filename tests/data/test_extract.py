@@ -185,8 +185,16 @@ def test_any_text_at_all_is_read(answer: str, prefilled: bool) -> None:
         "````\n```\n",
         "<think></think>",
         "<think>",
-    ]
-    + ["</think>", " ", "\n", "\t```py\n", "``` ```python\n", "```markdown\n", "assert\n", "{.", "```{.{.\n"],
+        "</think>",
+        " ",
+        "\n",
+        "\t```py\n",
+        "``` ```python\n",
+        "```markdown\n",
+        "assert\n",
+        "{.",
+        "```{.{.\n",
+    ],
 )
 def test_half_a_megabyte_of_anything_takes_linear_time(piece: str, prefilled: bool) -> None:
     text = piece * (500_000 // len(piece))

@@ -86,7 +86,7 @@ def test_an_answer_in_any_frame_is_found_by_the_extractor() -> None:
 
 
 def test_unknown_formats_are_named_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no prompt format 'rl0'.*rl-0"):
+    with pytest.raises(ValueError, match=r"no prompt format 'rl0'.*rl-0"):
         render("rl0", QUESTION, TESTS)
     with pytest.raises(ValueError, match="synthesis-1"):
         question_messages(None, PROGRAM, "rl-0")
@@ -153,7 +153,7 @@ TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
 
 @given(
     TEXT.filter(str.strip),
-    st.sampled_from(TESTS + ['assert f("""\nassert x\n""") == 1', "assert (\n  f(1))"]),
+    st.sampled_from([*TESTS, 'assert f("""\nassert x\n""") == 1', "assert (\n  f(1))"]),
 )
 def test_a_pair_instruction_gives_its_question_and_test_back(question: str, test: str) -> None:
     assert pair_question(render("pair-1", question, [test]).user) == (question, test.strip())
