@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ._directory import Directory
 from ._errors import BadInput
-from ._funnel import final_questions
+from ._funnel import final_questions, sampled_questions
 from ._matrix import Ints, flat, orders
 from ._views import mixed
 
@@ -120,11 +120,11 @@ def read(build: Directory, wanted: Sequence[int]) -> Iterator[Question]:
         BadInput: a file is damaged.
     """
     sought = np.array(sorted(wanted), np.int64)
-    final = final_questions(build)
-    rows = {name: _by_order(build, name, sought) for name in ("checked", "filtered", final)}
+    final, judged = final_questions(build), sampled_questions(build)
+    rows = {name: _by_order(build, name, sought) for name in {"checked", "filtered", judged, final}}
     stages = ("references", "reference_matrix", "samples", "sample_matrix", "pass_rates", "pairs", "hard")
     rows |= {name: _by_order(build, name, sought) for name in stages}
-    lost = {name: _by_order(build, name, sought, drops=True) for name in ("filtered", "strength")}
+    lost = {name: _by_order(build, name, sought, drops=True) for name in ("filtered", "strength", "telling")}
     for order in sought.tolist():
         for row in rows["checked"].get(order, []):
             yield _question(
@@ -132,11 +132,12 @@ def read(build: Directory, wanted: Sequence[int]) -> Iterator[Question]:
                 {name: found.get(order, []) for name, found in rows.items()},
                 {name: found.get(order, []) for name, found in lost.items()},
                 final,
+                judged,
             )
 
 
 def _question(
-    row: dict[str, Any], rows: dict[str, list[Any]], lost: dict[str, list[Any]], final: str
+    row: dict[str, Any], rows: dict[str, list[Any]], lost: dict[str, list[Any]], final: str, judged: str
 ) -> Question:
     made = Question(row["id"], row["source"], row["order"], row["question"], row["model"])
     made.tests = [Test(text) for text in row["tests"]]
@@ -150,7 +151,7 @@ def _question(
             why = drop["reason"] + (f" ({drop['detail']})" if drop["detail"] else "")
             if drop["item"] is None:
                 made.lost = f"{stage}: {why}"
-            elif drop["item"] < len(made.tests) and made.tests[drop["item"]].lost is None:
+            elif drop["item"] < len(made.tests) and drop["item"] not in kept:
                 made.tests[drop["item"]].lost = why
     if rows["filtered"] and not made.lost:
         for place, test in enumerate(made.tests):
@@ -161,7 +162,8 @@ def _question(
     made.pairs = len(rows["pairs"])
     everything = list(range(len(made.tests)))
     made.programs += _programs(rows["references"], rows["reference_matrix"], [], everything, made, True)
-    made.programs += _programs(rows["samples"], rows["sample_matrix"], rows["pass_rates"], kept, made, False)
+    tried = [place for found in rows[judged] for place in found["kept"]]
+    made.programs += _programs(rows["samples"], rows["sample_matrix"], rows["pass_rates"], tried, made, False)
     return made
 
 

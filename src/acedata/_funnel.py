@@ -20,7 +20,7 @@ import numpy as np
 
 from ._directory import Directory, StageRecord
 from ._errors import AceDataError
-from ._matrix import Ints, flat, lists, orders
+from ._matrix import Ints, flat, orders
 
 UNITS = {
     "seeds": "seeds",
@@ -31,7 +31,10 @@ UNITS = {
     "reference_matrix": "programs",
     "reference_matrix_again": "programs",
     "filtered": "questions",
+    "mutants": "questions",
+    "mutant_matrix": "programs",
     "strength": "questions",
+    "telling": "questions",
     "samples": "programs",
     "sample_matrix": "programs",
     "pass_rates": "programs",
@@ -43,9 +46,12 @@ UNITS = {
 _PROGRAMS_OF = {
     "reference_matrix": "references",
     "reference_matrix_again": "references",
+    "mutant_matrix": "mutants",
     "sample_matrix": "samples",
     "pass_rates": "sample_matrix",
 }
+# Stages that take in questions, and make any number of rows of each.
+_SEVERAL = ("mutants", "pairs", "hard")
 # Stages that take in rows of another one, and whether one of these is one of theirs.
 _ROWS_OF = {"questions": "seeds", "checked": "questions", "filtered": "checked", "strength": "filtered"}
 
@@ -77,9 +83,14 @@ class Step:
     incomplete: int
 
 
+def sampled_questions(directory: Directory) -> str:
+    """The stage whose questions policies are asked, and whose tests their programs are judged against."""
+    return "strength" if directory.has("strength") else "filtered"
+
+
 def final_questions(directory: Directory) -> str:
     """The stage that holds the questions as they are published."""
-    return "strength" if directory.has("strength") else "filtered"
+    return "telling" if directory.has("telling") else sampled_questions(directory)
 
 
 def funnel(directory: Directory) -> list[Step]:
@@ -158,12 +169,12 @@ def _check_taken(
 ) -> None:
     """What the stage took in is what the one before it gave, question by question."""
     out = given[stage]
-    if stage in _ROWS_OF or stage in _PROGRAMS_OF:
-        before = {**_ROWS_OF, **_PROGRAMS_OF}[stage]
+    if stage in _ROWS_OF or stage in _PROGRAMS_OF or stage == "telling":
+        before = {**_ROWS_OF, **_PROGRAMS_OF, "telling": sampled_questions(directory)}[stage]
         if before in given:
             _same(stage, given[before], _sum(out, dropped), f"{before} gave")
     elif stage in ("references", "samples"):
-        source = "checked" if stage == "references" else final_questions(directory)
+        source = "checked" if stage == "references" else sampled_questions(directory)
         recipe = directory.recipe
         asked = len(recipe.references.models)
         if stage == "samples":
@@ -173,20 +184,17 @@ def _check_taken(
             if stage == "samples" and "imported" in given:
                 taken = _sum(taken, _within(given["imported"], given[source][0]))
             _same(stage, taken, _sum(out, dropped), "were asked for or imported")
-    elif stage in ("pairs", "hard"):
-        source = final_questions(directory)
+    elif stage in _SEVERAL:
+        source = "filtered" if stage == "mutants" else final_questions(directory)
         if source in given:
-            taken = given[source]
-            if stage == "hard":
-                taken = _published(directory, source)
             once = (out[0], np.ones(len(out[0]), np.int64))
-            _same(stage, taken, _sum(once, dropped), f"{source} gave")
+            _same(stage, given[source], _sum(once, dropped), f"{source} gave")
             if len(out[0]) != record.rows_out:
                 raise FunnelBroken(
                     f"{stage}: {len(out[0])} questions came out, the manifest says {record.rows_out}"
                 )
     total = int(_sum(out, dropped)[1].sum())
-    if stage not in ("pairs", "hard") and total != record.rows_in:
+    if stage not in _SEVERAL and total != record.rows_in:
         raise FunnelBroken(f"{stage}: {record.rows_in} rows went in, but its files account for {total}")
 
 
@@ -207,15 +215,6 @@ def _same(stage: str, taken: tuple[Ints, Ints], found: tuple[Ints, Ints], what: 
 def _places(directory: Directory, stage: str) -> tuple[Ints, Ints]:
     """The questions of a stage's rows, and how many rows each has."""
     return _counted([orders(batch) for batch in directory.batches(stage, ["order"])])
-
-
-def _published(directory: Directory, stage: str) -> tuple[Ints, Ints]:
-    """As `_places`, of the questions that have enough tests to be published."""
-    least = directory.recipe.filter.min_tests
-    parts = []
-    for batch in directory.batches(stage, ["order", "kept"]):
-        parts.append(orders(batch)[lists(batch.column("kept"))[1] >= least])
-    return _counted(parts)
 
 
 def _counted(parts: list[Any]) -> tuple[Ints, Ints]:

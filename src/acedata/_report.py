@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -30,7 +31,7 @@ from ._card import TEMPLATES, environment
 from ._directory import Directory
 from ._figures import Figures, OfModel, figures
 from ._funnel import Step, check_funnel, final_questions, funnel
-from ._matrix import flat, lists
+from ._matrix import flat, lists, orders
 from ._plots import ink_on
 from ._recipe import Recipe
 from ._table1 import table1
@@ -301,7 +302,7 @@ def rules_of(build: Directory) -> list[Rule]:
     test fewer, which a "paper" build has no programs of.
     """
     recipe = build.recipe
-    if recipe.pairs is None or not build.has("sample_matrix"):
+    if recipe.pairs is None or not build.has("sample_matrix") or build.has("telling"):
         return []
     variants: list[tuple[str, Definition, Definition]] = [
         ("paper: more than, kept tests", "paper", "paper"),
@@ -341,8 +342,12 @@ def _rule(build: Directory, recipe: Recipe, name: str, compare: Definition, divi
         paired.update(np.unique(flat(view.rows.column("order")).to_numpy()).tolist())
     hard = None
     if recipe.hard is not None:
-        public = published(questions(), recipe.filter.min_tests)
-        hard = sum(view.rows.num_rows for view in hard_questions(public, rates(), models=recipe.hard.models))
+        least = recipe.filter.min_tests
+        places = [orders(batch) for batch in published(questions(), least)]
+        public = pa.array(np.concatenate(places) if places else np.zeros(0, np.int64))
+        theirs = (batch.filter(pc.is_in(batch.column("order"), public)) for batch in rates())
+        views = hard_questions(published(questions(), least), theirs, models=recipe.hard.models)
+        hard = sum(view.rows.num_rows for view in views)
     return Rule(name, pairs, len(paired), hard)
 
 
@@ -405,7 +410,8 @@ class _Browser:
             self._programs.append(self._text(program))
         return self._known[program]
 
-    def _text(self, text: str, most: int = MAX_TEXT) -> str:
+    def _text(self, text: str, most: int | None = None) -> str:
+        most = MAX_TEXT if most is None else most
         if len(text) > most:
             self.cut += 1
             text = text[:most] + f"\n… [{len(text) - most:,} characters more]"

@@ -6,6 +6,7 @@ https://chromedevtools.github.io/devtools-protocol/ has the methods' names.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -21,29 +22,24 @@ from tests.conftest import unavailable
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-class Page:
-    """One page of a browser. A context manager: ends the browser.
+class Browser:
+    """One browser process; pages are opened in it. A context manager."""
 
-    Attributes:
-        troubles: what the console and the page complained of, and every request for anything but the file itself.
-    """
-
-    def __init__(self, url: str, width: int = 1280, height: int = 900) -> None:
+    def __init__(self) -> None:
         found = next(filter(None, map(shutil.which, NAMES)), None)
         if found is None:
             unavailable(f"no headless browser: none of {', '.join(NAMES)} is installed")
             raise AssertionError
-        self.troubles: list[str] = []
-        self._url, self._width, self._height = url, width, height
+        self._program = found
         self._number = 0
         self._buffer = b""
-        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        self._program = found
+        self._pages: dict[str, Page] = {}
 
-    def __enter__(self) -> Page:
+    def __enter__(self) -> Browser:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        # As root Chromium has no sandbox; the page is our own file.
+        # As root Chromium has no sandbox; the pages are our own files.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         command = [
             self._program,
@@ -56,31 +52,23 @@ class Page:
             *options,
             "about:blank",
         ]
-        # Chromium reads from 3 and writes to 4.
-        shell = f'exec "$@" 3<&{to_read} 4>&{to_write}'
+        # Chromium reads from 3 and writes to 4, whatever the pipes' numbers are here.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_read, to_write)]
+
+        def place() -> None:
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *command],
-            pass_fds=(to_read, to_write),
+            command,
+            preexec_fn=place,
+            pass_fds=(3, 4),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(to_read)
-        os.close(to_write)
-        self._session = ""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=self._width,
-            height=self._height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-        self.call("Page.navigate", url=self._url)
-        self.wait("document.readyState === 'complete'")
+        for end in (*ends, to_read, to_write):
+            os.close(end)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -93,13 +81,69 @@ class Page:
         os.close(self._read)
         self._folder.cleanup()
 
+    def open(self, url: str, width: int = 1280, height: int = 900) -> Page:
+        """A page that has loaded."""
+        target = self.call("", "Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("", "Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page = self._pages[session] = Page(self, session, target, url)
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            page.call(f"{domain}.enable")
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        page.call("Emulation.setDeviceMetricsOverride", **size)
+        page.call("Page.navigate", url=url)
+        page.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        return page
+
+    def call(self, session: str, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, (method, answer["error"])
+                return dict(answer["result"])
+            page = self._pages.get(answer.get("sessionId", ""))
+            if page is not None:
+                page.note(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], 60)
+            assert ready, "the browser does not answer"
+            part = os.read(self._read, 1 << 20)
+            assert part, f"the browser ended with {self._process.wait()}"
+            self._buffer += part
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        return dict(json.loads(line))
+
+
+class Page:
+    """One page.
+
+    Attributes:
+        troubles: what the console and the page complained of, and every request for anything but the file itself.
+    """
+
+    def __init__(self, browser: Browser, session: str, target: str, url: str) -> None:
+        self.troubles: list[str] = []
+        self._browser, self._session, self._target, self._url = browser, session, target, url
+
+    def close(self) -> None:
+        self._browser.call("", "Target.closeTarget", targetId=self._target)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self._browser.call(self._session, method, **parameters)
+
     def evaluate(self, expression: str) -> Any:
         """A JavaScript expression's value."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 30) -> None:
+    def wait(self, expression: str, seconds: float = 60) -> None:
         """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.evaluate(expression):
@@ -130,20 +174,8 @@ class Page:
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == self._number:
-                assert "error" not in answer, (method, answer["error"])
-                return dict(answer["result"])
-            self._note(answer)
-
-    def _note(self, event: dict[str, Any]) -> None:
+    def note(self, event: dict[str, Any]) -> None:
+        """Keeps what is worth complaining of."""
         facts = event.get("params", {})
         match event.get("method"):
             case "Runtime.exceptionThrown":
@@ -156,13 +188,3 @@ class Page:
                 url = facts["request"]["url"]
                 if url.partition("#")[0] != self._url.partition("#")[0]:
                     self.troubles.append(f"request: {url}")
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], 60)
-            assert ready, "the browser does not answer"
-            part = os.read(self._read, 1 << 20)
-            assert part, f"the browser ended with {self._process.wait()}"
-            self._buffer += part
-        line, _, self._buffer = self._buffer.partition(b"\0")
-        return dict(json.loads(line))

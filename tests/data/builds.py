@@ -180,9 +180,12 @@ class _Made:
         )
         made["pairs"] = (pairs, drops, left, sorted(set(pairs["order"].to_pylist())))
         public = list(published(filtered.to_batches()))
-        hard, drops = _viewed(HARD, hard_questions(public, rates.to_batches(), models=["small", "other"]))
-        taken = [order for batch in public for order in batch["order"].to_pylist()]
-        made["hard"] = (hard, drops, taken, hard["order"].to_pylist())
+        taken = {order for batch in public for order in batch["order"].to_pylist()}
+        counted = rates.filter(pa.array([order in taken for order in rates["order"].to_pylist()]))
+        hard, drops = _viewed(HARD, hard_questions(public, counted.to_batches(), models=["small", "other"]))
+        few = [Drop(self.id(order), order, "not published") for order in left if order not in taken]
+        drops = pa.concat_tables([drops, drops_table(few)]).sort_by("order")
+        made["hard"] = (hard, drops, left, hard["order"].to_pylist())
         return made
 
     def source(self, order: int) -> str:
@@ -257,7 +260,7 @@ class _Made:
         if program["program"] is None:
             statuses = ["not_run"] * tests
         elif program["model"] == "strong":
-            bad = 0.9 if row["order"] % 9 == 8 else 0.1
+            bad = 0.65 if row["order"] % 9 == 8 else 0.1
             statuses = ["failed" if chance.random() < bad else "passed" for _ in range(tests)]
         else:
             good = chance.choice((0.0, 0.3, 0.6, 0.95, 1.0, 1.0))
