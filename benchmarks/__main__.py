@@ -14,7 +14,17 @@ import time
 
 from benchmarks._run import HERE, RESULTS, put_into_page
 
-QUESTIONS = ("startup", "throughput", "hangs", "scaling", "load", "survival", "soak")
+QUESTIONS = (
+    "startup",
+    "throughput",
+    "hangs",
+    "scaling",
+    "load",
+    "survival",
+    "soak",
+    "build_judging",
+    "views",
+)
 ASKED_FOR = {"soak"}
 
 

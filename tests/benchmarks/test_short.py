@@ -79,6 +79,21 @@ def test_startup_is_measured(tmp_path: Path) -> None:
     assert all(seconds > 0 for listed in found["seconds"].values() for seconds in listed)
 
 
+@pytest.mark.slow
+def test_judging_in_a_build_agrees_with_the_bare_sandbox(tmp_path: Path) -> None:
+    assert quick("build_judging", tmp_path / "out.json")["programs"] == 640
+
+
+@pytest.mark.slow
+def test_views_of_a_made_up_build_are_measured(tmp_path: Path) -> None:
+    sizes = quick("views", tmp_path / "out.json")["sizes"]
+    for questions, steps in sizes.items():
+        assert steps["filtered"]["rows"] == int(questions)
+        assert steps["pass_rates"]["rows"] == int(questions) * 80
+        assert steps["pairs"]["rows"] > 0
+        assert steps["export"]["rows"] > int(questions)
+
+
 @pytest.mark.workloads
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["throughput", "hangs", "scaling"])
