@@ -1,4 +1,4 @@
-"""The commands: `acedata build | import | estimate | show | report | export | recipes`.
+"""The commands: `acedata build | import | estimate | show | report | export | recipes | store`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
 as it could be, and there is something to look at (rows without an answer, a full budget, a stop); 2 a usage or
@@ -86,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A closed pipe (`acedata show … | head`) ends us as it ends any filter.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:  # a full disk, a folder that may not be written
+        _say(f"acedata: {error}")
+        return TROUBLE
     except Exception as error:
         if not _is_usage(error):
             if type(error).__module__.partition(".")[0] != "acesandbox":
@@ -300,7 +303,8 @@ def import_(
     quiet: Quiet = False,
 ) -> int:
     """Start a build from questions that exist already, and judge the programs that came with them."""
-    from ._starting import recipe_for
+    from ._directory import Directory
+    from ._starting import compare_published, recipe_for
 
     recipe = recipe_for(
         source,
@@ -312,7 +316,28 @@ def import_(
         definition=definition,
         limit=limit,
     )
-    return _build(_changed(recipe, workers, None, None, None, None), directory, as_json, quiet)
+    recipe = _changed(recipe, workers, None, None, None, None)
+    code = _build(recipe, directory, as_json, quiet)
+    found = compare_published(recipe, Directory(directory))
+    if found is not None:
+        path = directory / "telemetry" / "published-pass-rates.json"
+        names = ("id", "completion_id", "model", "published", "ours", "reason")
+        facts = {
+            "equal": found.equal,
+            "higher": found.higher,
+            "lower": found.lower,
+            "unknown": found.unknown,
+            "reasons": dict(found.reasons.most_common()),
+            "differences": [dict(zip(names, row, strict=True)) for row in found.rows],
+        }
+        path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _say(
+            f"pass rates beside the published ones: {found.equal:,} equal, {found.higher:,} higher, "
+            f"{found.lower:,} lower; {path} lists the differences with their reasons"
+        )
+        for reason, count in found.reasons.most_common(5):
+            _say(f"  {count:,}: {reason}")
+    return code
 
 
 @app.command()
@@ -419,6 +444,84 @@ def export(
             _say(f"{part}: {rows:,} rows")
         print(address or made.path)
     return DONE
+
+
+# The answers.
+
+stores = typer.Typer(help="Look at, copy and mend stores of model answers.", no_args_is_help=True)
+app.add_typer(stores, name="store")
+
+StoreArgument = Annotated[
+    Path, typer.Argument(metavar="STORE", help="a store's folder, such as DIR/store", show_default=False)
+]
+
+
+@stores.command("info")
+def store_info(store: StoreArgument, as_json: Json = False) -> int:
+    """Say what a store holds."""
+    from ._store_tools import info
+
+    found = info(store)
+    models = {f"{provider}/{model}": count for (provider, model), count in found.models.most_common()}
+    if as_json:
+        _print_json(
+            {
+                "answers": found.answers,
+                "bytes": found.bytes,
+                "models": models,
+                "ended": dict(found.ended),
+                "prompt_tokens": found.prompt_tokens,
+                "completion_tokens": found.completion_tokens,
+            }
+        )
+        return DONE
+    print(f"{found.answers:,} answers in {found.bytes / 2**20:,.1f} MiB")
+    print(f"{found.prompt_tokens:,} prompt tokens, {found.completion_tokens:,} answer tokens")
+    for name, count in {**models, **found.ended}.items():
+        print(f"{count:12,}  {name}")
+    return DONE
+
+
+@stores.command("dump")
+def store_dump(
+    store: StoreArgument,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="only this model's answers")] = None,
+) -> int:
+    """Print every answer as JSON Lines: what `backend: replay` reads."""
+    from ._store_tools import write_dump
+
+    write_dump(store, sys.stdout, model)
+    return DONE
+
+
+@stores.command("merge")
+def store_merge(
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="made if there is none", show_default=False)],
+    sources: Annotated[list[Path], typer.Argument(metavar="STORE...", show_default=False)],
+) -> int:
+    """Put the answers of several stores into one."""
+    from ._store_tools import merge
+
+    _say(f"{into}: {merge(into, sources):,} answers are new")
+    return DONE
+
+
+@stores.command("repair")
+def store_repair(store: StoreArgument) -> int:
+    """Make a damaged store readable again; answers that cannot be read are asked for again by the next build."""
+    from ._store_tools import repair
+
+    done = repair(store)
+    for damage in done.damage:
+        _say(str(damage))
+    if not done.damage:
+        _say(f"{store}: no damage")
+        return DONE
+    kept = ", ".join(map(str, done.aside))
+    _say(
+        f"{store}: {done.kept:,} answers found whole in damaged places, {done.lost_bytes:,} bytes lost; {kept}"
+    )
+    return FOUND
 
 
 def run() -> NoReturn:

@@ -150,7 +150,8 @@ class ModelConfig(_Settings):
     base_url: str | None = None
     """Address of a compatible endpoint; null: the provider's own."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. A recipe never holds one."""
+    """Environment variable that holds the key. A recipe never holds one. To a `base_url` the key is sent only where the
+    recipe names its variable."""
     price: PriceConfig | None = None
     """For estimates and the budget; null: costs nothing."""
     concurrency: Positive = 64
@@ -291,7 +292,7 @@ class PairsConfig(_Settings):
     rejected_above: Share = 0.0
     """Pass rate that the worse program must exceed."""
     cap: Positive | None = None
-    """Most pairs of one question and model."""
+    """Most pairs of one question."""
     balance: bool = False
     """Under a cap, prefer pairs of programs that are in few pairs yet; otherwise `seed` alone draws."""
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 
+from ._directory import Directory
 from ._errors import BadInput
-from ._import import Start, iter_starts
+from ._import import Comparison, Start, compare, iter_starts
 from ._recipe import Recipe, SeedsConfig, SourceConfig, parse_recipe
 from ._rows import is_local
+from ._stages import local_files
 
 LOOKED_AT = 200
 """Questions in which the names of the models are looked for."""
@@ -85,3 +87,17 @@ def _models(source: SourceConfig) -> list[str]:
     if not starts:
         raise BadInput(f"{source.path}: none of its first rows is a question with tests")
     return list(found)
+
+
+def compare_published(recipe: Recipe, directory: Directory) -> Comparison | None:
+    """Pass rates that came with the programs beside those of the build.
+
+    Returns:
+        None where there is nothing to compare: no programs came along, or tests were filtered out since.
+    """
+    judged = directory.manifest
+    if "imported" not in judged or recipe.references.models or "sample_matrix" not in judged:
+        return None
+    starts = iter_starts(recipe.seeds, lambda source: local_files(recipe, source))
+    found = compare(starts, directory.batches("sample_matrix"))
+    return found if found.equal + found.higher + found.lower else None

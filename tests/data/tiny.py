@@ -58,8 +58,10 @@ def write(
     how = REPLAYED
     if url is not None:
         # Loopback counts words: few of them are many tokens.
-        price = "price: {input: 1.0, output: 2.0}"
-        how = f"backend: openai, provider: loopback, base_url: '{url}', {price}, concurrency: 8, timeout_s: 5"
+        how = (
+            f"backend: openai, provider: loopback, base_url: '{url}', api_key_env: OPENAI_API_KEY, "
+            "price: {input: 1.0, output: 2.0}, concurrency: 8, timeout_s: 5"
+        )
     path = folder / "recipe.yaml"
     path.write_text(RECIPE.format(how=how, draws=draws, shard_rows=shard_rows) + more)
     return load_recipe(path)
