@@ -1,0 +1,1 @@
+"""The embedded example: seeds and answers of our own writing. `acedata build demo` builds it."""
