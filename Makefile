@@ -5,6 +5,7 @@
 
 VENV ?= .venv
 BUILD ?= build
+DEMO ?= demo-output
 PYTEST_FLAGS ?= -n auto
 BENCH_FLAGS ?=
 
@@ -23,7 +24,7 @@ PROJECT := meson.build pyproject.toml constraints.txt $(SOURCES)
 .PHONY: help demo test check fix bench asan fuzz native wheel clean
 
 help:
-	@echo 'make demo    install into $(VENV) and judge the embedded sample'
+	@echo 'make demo    install into $(VENV) and build the embedded dataset: seeds to pairs, report and export'
 	@echo 'make test    install with the development tools and run every test'
 	@echo 'make check   format, lint and type checks'
 	@echo 'make fix     format and lint what can be fixed without thought'
@@ -33,8 +34,16 @@ help:
 	@echo 'make native  build the native part into src/, for work without installing'
 	@echo 'make wheel   build the source archive and the wheel into dist/'
 
-demo: $(VENV)/.installed
-	$(VENV)/bin/python -m acesandbox demo
+demo: $(VENV)/.installed-data
+	rm -rf $(DEMO)
+	$(VENV)/bin/acedata build demo --dir $(DEMO)/build
+	$(VENV)/bin/acedata export $(DEMO)/build --out $(DEMO)/dataset > /dev/null
+	$(VENV)/bin/acedata report $(DEMO)/build --out $(DEMO)/report.html > /dev/null
+	$(VENV)/bin/acedata show $(DEMO)/build
+	@echo
+	@echo 'Look at:  $(DEMO)/report.html   funnel, statistics, every question with its test x program matrix'
+	@echo '          $(DEMO)/dataset/      the dataset, as datasets.load_dataset opens it; README.md is its card'
+	@echo '          $(VENV)/bin/acesandbox demo    how single programs are judged: wrong, hanging, forging, escaping'
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
@@ -67,7 +76,7 @@ wheel: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(BUILD) build-asan build-fuzz dist src/acesandbox/_bin src/acesandbox/guest/*.so
+	rm -rf $(VENV) $(BUILD) $(DEMO) build-asan build-fuzz dist src/acesandbox/_bin src/acesandbox/guest/*.so
 
 $(VENV)/.created:
 	@sh native/find-python.sh > /dev/null
@@ -78,6 +87,10 @@ $(VENV)/.installed: $(VENV)/.created $(PROJECT)
 	$(VENV)/bin/python -m pip install --quiet .
 	@touch $@
 
+$(VENV)/.installed-data: $(VENV)/.created $(PROJECT)
+	$(VENV)/bin/python -m pip install --quiet '.[data]'
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: $(VENV)/.created $(PROJECT)
 	$(VENV)/bin/python -m pip install --quiet '.[dev]'
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-data
