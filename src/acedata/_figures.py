@@ -145,6 +145,9 @@ def figures(directory: Directory) -> Figures:
             _count_rates(made.samples, batch)
     if "hard" in built:
         _count_hard(made, directory.batches("hard", ["mean", "deviation"]))
+    if recipe.starts:
+        # Rows that name their source themselves leave the recipe's name for it without any.
+        made.sources = {name: source for name, source in made.sources.items() if source.questions_before}
     return made
 
 

@@ -41,7 +41,7 @@ UNITS = {
     "pairs": "questions",
     "hard": "questions",
 }
-"""What each stage counts."""
+"""What each stage counts. A build that starts from questions has no seeds: there `questions` counts questions."""
 
 _PROGRAMS_OF = {
     "reference_matrix": "references",
@@ -95,10 +95,12 @@ def final_questions(directory: Directory) -> str:
 
 def funnel(directory: Directory) -> list[Step]:
     """The stages of a build, as the manifest has them."""
+    built = directory.manifest
+    units = UNITS if "seeds" in built else {**UNITS, "questions": "questions"}
     return [
         Step(
             name,
-            UNITS.get(name, "rows"),
+            units.get(name, "rows"),
             record.rows_in,
             record.rows_out,
             record.rows,
@@ -106,7 +108,7 @@ def funnel(directory: Directory) -> list[Step]:
             _most_first(record.dropped_items),
             record.incomplete,
         )
-        for name, record in directory.manifest.items()
+        for name, record in built.items()
     ]
 
 

@@ -170,7 +170,9 @@ def _csp_hash(content: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """1.25 s, 3 min 20 s, 5 h 02 min."""
+    """12 ms, 1.25 s, 3 min 20 s, 5 h 02 min."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.2f} s"
     if seconds < 3600:
