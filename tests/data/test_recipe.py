@@ -9,6 +9,7 @@ import pytest
 
 from acedata._errors import RecipeError
 from acedata._recipe import Recipe, find_recipe, load_recipe, parse_recipe, shipped_recipes
+from tests.data import settings_page
 
 GOOD = """\
 name: x
@@ -202,6 +203,12 @@ def test_a_recipe_is_found_by_path_or_by_name(tmp_path: Path) -> None:
         find_recipe("acecode-hrad")
     with pytest.raises(RecipeError, match="there is no recipe"):
         find_recipe(tmp_path / "demo")
+
+
+def test_the_page_has_every_setting_as_it_is() -> None:
+    page = settings_page.PAGE.read_text(encoding="utf-8")
+    assert settings_page.groups() == settings_page.all_settings()
+    assert settings_page.rewritten(page) == page, "python -m tests.data.settings_page --write"
 
 
 # The shipped recipes.
