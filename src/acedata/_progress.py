@@ -76,6 +76,7 @@ class Bars:
 
     def __init__(self) -> None:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -106,18 +107,20 @@ class Bars:
             Cost(),
         ]
         self._kind = Progress
+        self._escape = escape
         self._bar: Any = None
         self._task: Any = None
         self._cost = 0.0
 
     def skipped(self, stage: Stage, record: StageRecord) -> None:
-        self._console.print(f"[dim]{stage.name}: up to date, {summary(record)}[/dim]", highlight=False)
+        said = f"{stage.name}: up to date, {summary(record)}"
+        self._console.print(said, style="dim", highlight=False, markup=False)
 
     def begun(self, stage: Stage, why: str, total: int | None) -> None:
         self.close()
         self._bar = self._kind(*self._columns, console=self._console, transient=True)
         self._task = self._bar.add_task(
-            f"{stage.name} [dim]({why})[/dim]", total=total, what=WHAT[stage.kind], cost=0.0
+            self._escape(f"{stage.name} ({why})"), total=total, what=WHAT[stage.kind], cost=0.0
         )
         self._cost = 0.0
         self._bar.start()
@@ -129,7 +132,8 @@ class Bars:
     def ended(self, stage: Stage, record: StageRecord, seconds: float) -> None:
         self.close()
         cost = f", ${self._cost:,.2f}" if self._cost else ""
-        self._console.print(f"{stage.name}: {summary(record)} ({duration(seconds)}{cost})", highlight=False)
+        said = f"{stage.name}: {summary(record)} ({duration(seconds)}{cost})"
+        self._console.print(said, highlight=False, markup=False)
 
     def close(self) -> None:
         """Takes the bar off the terminal."""

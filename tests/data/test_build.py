@@ -125,6 +125,36 @@ def test_the_files_are_those_of_the_manifest(finished: tuple[Recipe, Path]) -> N
     assert "time" not in (finished[1] / "manifest.json").read_text().replace("timeout", "")
 
 
+def test_everything_beyond_the_paper_at_once_adds_up(tmp_path: Path) -> None:
+    more = """\
+filter: {flaky: true, agreement: 0.5}
+strength: {mutants: 5, min_score: 0.2, drop_redundant: true}
+checks: {signature: true, near_duplicates: {threshold: 0.99}}
+"""
+    recipe = tiny.write(tmp_path, seeds=8, more=more)
+    built = build(recipe, tmp_path / "out")
+    assert [name for name in built.ran if name not in STAGES] == [
+        "reference_matrix_again",
+        "mutants",
+        "mutant_matrix",
+        "strength",
+        "telling",
+    ]
+    directory = Directory(tmp_path / "out")
+    check_funnel(directory)
+    assert directory.manifest["mutants"].rows > directory.manifest["mutants"].rows_out > 0
+    assert directory.manifest["telling"].dropped_items
+    questions = [row for batch in directory.batches("telling") for row in batch.to_pylist()]
+    rates = {
+        row["order"]: row["tests"] for batch in directory.batches("pass_rates") for row in batch.to_pylist()
+    }
+    assert rates == {row["order"]: len(row["tests"]) for row in questions}
+    for workers in (1, 2):
+        build(edited(recipe, workers=workers), tmp_path / str(workers))
+        assert tiny.snapshot(tmp_path / str(workers)) == tiny.snapshot(tmp_path / "out")
+    assert build(recipe, tmp_path / "out").ran == []
+
+
 # The same again.
 
 

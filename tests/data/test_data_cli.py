@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,41 @@ def test_a_build_says_a_line_per_stage_and_prints_nothing(tmp_path: Path) -> Non
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [*stages, "tiny"]
     again = acedata_command("build", "recipe.yaml", folder=tmp_path)
     assert again.returncode == 0 and again.stderr.startswith("tiny: nothing to do")
+
+
+def test_a_terminal_is_shown_bars_and_what_came_of_each_stage(tmp_path: Path) -> None:
+    recipe = tiny.write(tmp_path, seeds=4)
+    ours, theirs = pty.openpty()
+    words = [
+        sys.executable,
+        "-m",
+        "acedata._cli",
+        "build",
+        str(tmp_path / "recipe.yaml"),
+        "--dir",
+        str(tmp_path / "out"),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(acedata.__file__).parents[1]),
+        "TERM": "xterm",
+        "COLUMNS": "120",
+    }
+    process = subprocess.Popen(words, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            seen += chunk
+    except OSError:  # Linux says so when the other side is closed
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "━" in text
+    for stage in Directory(tmp_path / "out").manifest:
+        assert f"{stage}: " in text
+    assert recipe.name == "tiny" and "built 11 of 11 stages" in text
 
 
 def test_json_and_quiet(built: Path) -> None:
