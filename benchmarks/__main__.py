@@ -24,6 +24,7 @@ QUESTIONS = (
     "soak",
     "build_judging",
     "views",
+    "decontamination",
 )
 ASKED_FOR = {"soak"}
 
