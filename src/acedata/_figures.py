@@ -47,7 +47,8 @@ class OfModel:
     Attributes:
         programs: rows; `without_code`: those whose answer held no program.
         statuses: results (one per program and test) by status.
-        sealed: results that the program could not have forged; `sealed_passed`: of those, the passed ones.
+        sealed: results of tests that were run and that the program could not have forged; `sealed_passed`: of those,
+            the passed ones.
         rates: programs by pass rate, as RATE_LABELS. Empty for reference programs, which have tests, not rates.
         rate_sum: sum of the pass rates.
     """
@@ -192,7 +193,8 @@ def _count_results(models: dict[str, OfModel], batch: Any) -> None:
         statuses, kinds = items.dictionary.to_pylist(), items.indices.to_numpy(zero_copy_only=False)
     else:
         statuses, kinds = _coded(items)
-    sealed = lists(batch.column("sealed"))[0].to_numpy(zero_copy_only=False)
+    # What was not run has nothing that could be forged, sealed or not.
+    sealed = lists(batch.column("sealed"))[0].to_numpy(zero_copy_only=False) & ~names_equal(items, "not_run")
     passed = names_equal(items, "passed")
     whose = np.repeat(codes, lengths)
     width = max(1, len(statuses))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -71,79 +73,91 @@ def safe(text: object) -> str:
 
 def _show_build(build: Directory, out: Console) -> None:
     recipe = build.recipe
-    out.print(Text(f"{recipe.name}", "bold"), Text(f"({recipe.definition}) in {build.path}"))
+    out.print(Text(recipe.name, "bold"), Text(f"({recipe.definition}) in {build.path}"))
+    out.print()
     costs = {cost.stage: cost for cost in costs_of(build)}
-    table = Table("stage", "counts", title="Funnel", title_justify="left")
-    for head in ("in", "out", "rows"):
-        table.add_column(head, justify="right")
-    table.add_column("dropped")
-    for head in ("time", "dollars"):
-        table.add_column(head, justify="right")
+    rows, notes = [], []
     for step in funnel(build):
-        lost = [f"{number(count)} {safe(reason)}" for reason, count in step.dropped]
-        lost += [f"{number(count)} parts: {safe(reason)}" for reason, count in step.dropped_items]
-        if step.incomplete:
-            lost.append(f"{number(step.incomplete)} another run may mend")
         cost = costs.get(step.stage, Cost(step.stage))
-        table.add_row(
-            step.stage,
-            step.unit,
-            number(step.rows_in),
-            number(step.rows_out),
-            number(step.rows),
-            Text("\n".join(lost)),
-            duration(cost.seconds),
-            money(cost.dollars) if cost.asks else "",
-        )
-    out.print(table)
+        spent = f"${money(cost.dollars)}" if cost.asks else ""
+        numbers = [number(count) for count in (step.rows_in, step.rows_out, step.rows)]
+        rows.append([step.stage, *numbers, step.unit, duration(cost.seconds), spent])
+        lost = [f"dropped: {_counts(step.dropped)}"] if step.dropped else []
+        lost += [f"parts dropped: {_counts(step.dropped_items)}"] if step.dropped_items else []
+        if step.incomplete:
+            lost.append(f"incomplete: {step.incomplete:,}, which another run may mend")
+        notes.append(lost)
+    _table(out, "Funnel", ["stage", "in", "out", "rows", "of", "time", "dollars"], rows, notes, left=(0, 4))
     counted = figures(build)
-    _show_table1(counted, out)
-    _show_models(counted, out)
-
-
-def _show_table1(counted: Figures, out: Console) -> None:
     made = table1(counted)
-    table = Table("Subset", title="Table 1", title_justify="left")
-    for column in made.columns:
-        table.add_column(Text(safe(column)), justify="right")
-    for row in made.rows:
-        if row.cells:
-            table.add_row(row.name, *row.cells)
-        else:
-            table.add_section()
-            table.add_row(Text(row.name, "bold"))
-    out.print(table)
+    _table(
+        out,
+        "Table 1",
+        ["", *made.columns],
+        [[row.name, *row.cells] for row in made.rows],
+        [[] for _ in made.rows],
+    )
+    _show_models(counted, out)
 
 
 def _show_models(counted: Figures, out: Console) -> None:
     everyone = [(f"{name} (reference)", model) for name, model in counted.references.items()]
     everyone += list(counted.samples.items())
-    everyone = [(name, model) for name, model in everyone if model.programs]
-    if not everyone:
-        return
-    table = Table("model", title="Programs", title_justify="left")
-    for head in ("programs", "no code", "mean rate", "rate 1", "rate 0", "passed", "sealed"):
-        table.add_column(head, justify="right")
-    table.add_column("not passed")
+    rows, notes = [], []
     for name, model in everyone:
-        missed = [
-            f"{status} {count:,}"
-            for status, count in sorted(model.statuses.items(), key=lambda item: (-item[1], item[0]))
-            if status != "passed" and count
-        ]
+        if not model.programs:
+            continue
         rated = any(model.rates)
-        table.add_row(
-            Text(safe(name)),
-            number(model.programs),
-            number(model.without_code),
-            f"{model.mean_rate:.3f}" if rated else "",
-            number(model.rates[-1]) if rated else "",
-            number(model.rates[0]) if rated else "",
-            f"{model.statuses['passed'] / model.results:.1%}" if model.results else "",
-            f"{model.sealed / model.run:.1%}" if model.run else "",
-            Text(", ".join(missed)),
+        rows.append(
+            [
+                name,
+                number(model.programs),
+                f"{model.statuses['passed'] / model.results:.1%}" if model.results else "",
+                f"{model.sealed / model.run:.1%}" if model.run else "",
+                f"{model.mean_rate:.3f}" if rated else "",
+                number(model.rates[-1]) if rated else "",
+                number(model.rates[0]) if rated else "",
+            ]
         )
-    out.print(table)
+        missed = [(status, count) for status, count in model.statuses.items() if status != "passed" and count]
+        missed.sort(key=lambda item: (-item[1], item[0]))
+        notes.append([f"not passed: {_counts(missed)}"] if missed else [])
+        if model.without_code:
+            notes[-1].append(f"answers without code: {model.without_code:,}")
+    if rows:
+        heads = ["model", "programs", "passed", "sealed", "mean rate", "rate 1", "rate 0"]
+        _table(out, "Programs", heads, rows, notes)
+
+
+def _counts(items: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in items)
+
+
+def _table(
+    out: Console,
+    title: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[Sequence[str]],
+    left: Sequence[int] = (0,),
+) -> None:
+    """Columns as wide as they must be, and under each row its notes: these may be long, and would crush a column."""
+    cells = [[safe(cell) for cell in row] + [""] * (len(heads) - len(row)) for row in (heads, *rows)]
+    widths = [max(cell_len(row[place]) for row in cells) for place in range(len(heads))]
+    out.print(Text(title, "bold"))
+    for place, row in enumerate(cells):
+        line = Text("  ")
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(cell))
+            line.append(cell + gap if column in left else gap + cell)
+            line.append("  ")
+        line.rstrip()
+        if place == 0 or not any(row[1:]):
+            line.stylize("bold" if place else "bright_black")
+        out.print(line)
+        for note in notes[place - 1] if place else ():
+            out.print(Padding(Text(safe(note), "bright_black"), (0, 0, 0, 6)))
+    out.print()
 
 
 def _show_question(build: Directory, question: Question, program: int | None, out: Console) -> None:
@@ -175,12 +189,11 @@ def _show_matrix(question: Question, out: Console) -> None:
     table.add_column("program")
     table.add_column("rate", justify="right")
     # One column for all tests: where there are too many for the terminal, it goes on in the next line.
-    table.add_column(
-        Text("".join(f"{place + 1:>3}" for place in range(len(question.tests)))), overflow="fold"
-    )
+    numbers = "".join(f"{place or 1:<{10 if place else 8}}" for place in range(0, len(question.tests) + 1, 5))
+    table.add_column(Text(numbers[: 2 * len(question.tests)]), overflow="fold")
     for one in question.programs:
         rate = "no code" if one.program is None else _rate(one)
-        name = f"{safe(one.model)} #{one.completion_id}" + (" (reference)" if one.reference else "")
+        name = f"{safe(one.model)} #{one.completion_id}" + (" (ref.)" if one.reference else "")
         table.add_row(Text(name), rate, Text.assemble(*map(_cell, _results(one))))
     out.print(table)
     seen = {status for one in question.programs for status in one.statuses if status}
@@ -194,7 +207,7 @@ def _show_matrix(question: Question, out: Console) -> None:
 
 
 def _rate(one: Judged) -> str:
-    return f"{one.passed} passed" if one.rate is None else f"{one.rate:.2f}"
+    return f"{one.passed}/{len(one.statuses)}" if one.rate is None else f"{one.rate:.2f}"
 
 
 def _results(one: Judged) -> Iterable[tuple[str | None, bool]]:
@@ -208,8 +221,8 @@ def _results(one: Judged) -> Iterable[tuple[str | None, bool]]:
 def _cell(result: tuple[str | None, bool]) -> Text:
     status, sealed = result
     if status is None:
-        return Text("   ")
-    return Text(f" {LETTERS[status]}" + (" " if sealed else "*"), _STYLES.get(status, _OTHER))
+        return Text("  ")
+    return Text(LETTERS[status] + (" " if sealed else "*"), _STYLES.get(status, _OTHER))
 
 
 def _show_program(question: Question, number: int, out: Console) -> None:
