@@ -276,7 +276,7 @@ def _tiles(steps: Sequence[Step], counted: Figures, costs: Sequence[Cost]) -> li
         (f"{counted.hard:,}", "hard subset"),
         (duration(spent.seconds), "building"),
     ]
-    return [*tiles, (f"${money(spent.dollars)}", "for model answers")] if spent.asks else tiles
+    return [*tiles, (f"${money(spent.dollars)}", "model answers")] if spent.asks else tiles
 
 
 def _titled(counted: Figures) -> list[tuple[str, OfModel]]:
