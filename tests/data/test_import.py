@@ -316,3 +316,24 @@ def test_a_published_row_judged_again_has_its_published_pass_rates_where_its_lib
     assert find_spec("pytest") is not None
     whole = judged(sys.executable)
     assert (whole.equal, whole.higher, whole.lower, whole.unknown) == (80, 0, 0, 0)
+
+
+@pytest.mark.workloads
+def test_a_published_row_imported_judged_and_exported_is_the_same_row(tmp_path: Path) -> None:
+    from acedata import build, export
+    from acedata._starting import recipe_for
+
+    path = published_row()
+    recipe = recipe_for(str(path), tmp_path / "recipe.yaml", name="oss")
+    build(recipe, tmp_path / "build")
+    export(tmp_path / "build", tmp_path / "out")
+    (exported,) = pq.read_table(tmp_path / "out" / "data").to_pylist()
+    published = json.loads(path.read_text())
+    assert list(exported) == list(published)
+    for ours, theirs in zip(exported["inferences"], published["inferences"], strict=True):
+        assert list(ours) == list(theirs)
+        if "import pytest" not in theirs["completion"]:
+            assert ours == theirs
+        else:
+            assert ours == {**theirs, "pass_rate": 0.0}
+    assert {**exported, "inferences": None} == {**published, "inferences": None}
