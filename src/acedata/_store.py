@@ -343,14 +343,12 @@ class ResponseStore:
 
     def _take_in(self, data: bytes, at: int, count: int, segment: int) -> None:
         view = memoryview(data)
-        index, find = self._index, self._index.find
+        index = self._index
         for _ in range(count):
             key, length = data[at + 4 : at + 36], int.from_bytes(view[at + 56 : at + 60], "little")
             place = segment << _OFFSET_BITS | at
             mark = _fingerprint(key)
-            if not find(mark):
-                index.add(mark, place)
-            else:
+            if not index.add_new(mark, place):
                 record = _unpack(view[at : at + _RECORD.size + length])
                 if record is not None and self._better(key, _rank(record.answer)):
                     self._set(key, place)
@@ -443,6 +441,22 @@ class _Index:
             self._resize(2 * len(self._slots))
         self._count += 1
         self._insert(mark, place)
+
+    def add_new(self, mark: int, place: int) -> bool:
+        """`add`, where nothing has this fingerprint yet; else False."""
+        marks, slots, mask = self._marks, self._slots, self._mask
+        at = mark & mask
+        while slots[at]:
+            if marks[at] == mark:
+                return False
+            at = (at + 1) & mask
+        if 3 * self._count >= 2 * len(slots):
+            self.add(mark, place)
+        else:
+            self._count += 1
+            marks[at] = mark
+            slots[at] = place
+        return True
 
     def move(self, mark: int, old: int, new: int) -> None:
         at = mark & self._mask
@@ -682,14 +696,10 @@ def _sync_folder(path: Path) -> None:
 
 def _read_whole(file: int) -> bytes:
     size = os.fstat(file).st_size
-    parts, at = [], 0
-    while at < size:
-        part = os.pread(file, min(size - at, 2**26), at)
-        if not part:
-            break
-        parts.append(part)
-        at += len(part)
-    return b"".join(parts)
+    data = os.pread(file, size, 0)
+    while len(data) < size and (more := os.pread(file, size - len(data), len(data))):
+        data += more
+    return data
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:

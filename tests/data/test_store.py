@@ -369,7 +369,8 @@ from acedata._store import _Index
 index = _Index()
 count = 1_700_000
 for number in range(count):
-    index.add(int.from_bytes(number.to_bytes(8, "little"), "big") ^ 0x9E3779B97F4A7C15, 32 + number)
+    index.add(number * 0x9E3779B97F4A7C15 % 2**64, 32 + number)
+assert len(index) == count and index.find(5 * 0x9E3779B97F4A7C15 % 2**64) == [37]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     base = "import resource, acedata._store; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
