@@ -59,7 +59,11 @@ class NearDuplicates:
         # The scheme is named: it decides what comes out, and another version's default is another one.
         self._blank = MinHash(num_perm=permutations, seed=seed, scheme="affine32")
         # A missed pair stays in the dataset, a candidate too many costs one comparison.
-        self._index = MinHashLSH(threshold=threshold, num_perm=permutations, weights=(0.1, 0.9))
+        try:
+            self._index = MinHashLSH(threshold=threshold, num_perm=permutations, weights=(0.1, 0.9))
+        except ValueError:
+            # Near 1 its best choice is a single band, which it refuses; two long ones miss hardly more.
+            self._index = MinHashLSH(num_perm=permutations, params=(2, permutations // 2))
         self._keys: list[str] = []
         self._signatures = np.empty((1024, permutations), np.uint32)
 

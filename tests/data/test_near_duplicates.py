@@ -76,6 +76,15 @@ def test_the_result_depends_on_questions_order_and_seed_alone() -> None:
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize("threshold", [0.01, 0.3, 0.8, 0.99, 1.0])
+@pytest.mark.parametrize("permutations", [16, 128, 256])
+def test_every_setting_that_a_recipe_takes_works(threshold: float, permutations: int) -> None:
+    near = NearDuplicates(threshold, permutations=permutations)
+    question = " ".join(text(random.Random(0)))
+    assert near.add("a", question) is None
+    assert near.add("b", question) == ("a", 1.0)
+
+
 def test_short_and_empty_questions() -> None:
     near = NearDuplicates()
     assert near.add("a", "Sort it") is None
