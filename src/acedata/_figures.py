@@ -176,7 +176,7 @@ def _count_pairs(
     for batch in batches:
         np.add.at(counts, np.searchsorted(questions, orders(batch)), 1)
         margins = flat(batch.column("margin")).to_numpy(zero_copy_only=False)
-        tenths = np.minimum(np.floor(margins * 10 + 1e-9).astype(np.int64), 9)
+        tenths = np.minimum(np.floor(margins * 10).astype(np.int64), 9)
         for tenth, count in zip(*np.unique(tenths, return_counts=True), strict=True):
             made.margins[int(tenth)] += int(count)
     for name, count in zip(sources[counts > 0], counts[counts > 0], strict=True):
@@ -224,8 +224,7 @@ def _count_programs(models: dict[str, OfModel], batch: Any) -> None:
 def _count_rates(models: dict[str, OfModel], batch: Any) -> None:
     names, codes = _coded(batch.column("model"))
     rates = flat(batch.column("pass_rate")).to_numpy(zero_copy_only=False)
-    # 3/10 is a little less than 0.3 * 10 / 10 in doubles; a rate belongs to the tenth that its fraction says.
-    bins = np.clip(np.floor(rates * 10 + 1e-9).astype(np.int64), 0, 9) + 1
+    bins = np.clip(np.floor(rates * 10).astype(np.int64), 0, 9) + 1
     bins[rates <= 0] = 0
     bins[rates >= 1] = len(RATE_LABELS) - 1
     width = len(RATE_LABELS)

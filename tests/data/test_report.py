@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from acedata import _report
@@ -207,6 +209,28 @@ def test_hostile_text_never_becomes_markup(see: Open, page: Path) -> None:
     shown = browser.evaluate("document.querySelector('.prose').textContent")
     assert HOSTILE.partition("\x00")[0] in shown and HOSTILE.partition("\x00")[2].partition("\r")[0] in shown
     assert "49" not in shown  # {{ 7 * 7 }} stays what it is
+    assert browser.troubles == []
+
+
+def test_names_and_settings_never_become_markup(see: Open, build: Directory, tmp_path: Path) -> None:
+    # Names of models come from imported data; the recipe and the host's name from wherever.
+    name = f"x'\"{HOSTILE}"
+    path = shutil.copytree(build.path, tmp_path / "b")
+    for stage in ("samples", "sample_matrix", "pass_rates"):
+        for file in Directory(path).files(stage):
+            table = pq.read_table(file)
+            models = [name if model == "other" else model for model in table["model"].to_pylist()]
+            place = table.schema.get_field_index("model")
+            pq.write_table(table.set_column(place, table.schema.field(place), pa.array(models)), file)
+    recipe = (path / "recipe.yaml").read_text()
+    (path / "recipe.yaml").write_text(recipe + "# </code></pre><img src=x>\n")
+    with Building(path) as building:
+        building.note_run("seeds", {"host": HOSTILE})
+    browser = see(report(path, tmp_path / "report.html").as_uri())
+    assert browser.evaluate("document.querySelectorAll('img, section script, section b b').length") == 0
+    assert "<b>bold</b>" in browser.evaluate("document.querySelector('#results').textContent")
+    assert "<b>bold</b>" in browser.evaluate("document.querySelector('#rates').textContent")
+    assert "</code></pre><img src=x>" in browser.evaluate("document.querySelector('#recipe').textContent")
     assert browser.troubles == []
 
 
