@@ -44,9 +44,13 @@ POINT_FOUR, POINT_EIGHT = Fraction(2, 5), Fraction(4, 5)
 
 @st.composite
 def statuses(draw: st.DrawFn, tests: int) -> list[str]:
-    passed = draw(st.sets(st.integers(0, tests - 1)) if tests else st.just(set()))
+    """Many programs pass all tests or nearly so, many few: random subsets would hardly ever make a pair."""
+    passed = min(draw(st.sampled_from((0, 1, 2, tests, tests, tests - 1, tests // 2))), tests)
+    passed = draw(st.integers(0, tests)) if passed < 0 or draw(st.booleans()) else passed
     failure = draw(st.sampled_from(FAILURES))
-    return ["passed" if number in passed else failure for number in range(tests)]
+    first = draw(st.integers(0, max(tests - 1, 0)))
+    names = ["passed"] * passed + [failure] * (tests - passed)
+    return names[first:] + names[:first]
 
 
 @st.composite
@@ -304,6 +308,20 @@ def test_exactly_0_8_is_chosen_upstream_only() -> None:
     asked = question_with(5, 4, 1)
     assert pairs_of(asked, "paper") == []
     assert len(pairs_of(asked, "upstream")) == 1
+
+
+def test_upstream_makes_no_pairs_of_questions_outside_ascii() -> None:
+    asked = question_with(5, 5, 2)
+    asked[0].text = "Schreib f, größer."
+    assert len(pairs_of(asked, "paper")) == 1
+    rates = rates_of(rates_rows(asked, "upstream"))
+    rows, drops = listed(
+        preference_pairs(
+            filtered_of(asked), programs_of(asked), rates, models=("small",), definition="upstream"
+        )
+    )
+    assert rows == []
+    assert [drop["reason"] for drop in drops] == ["question is not ASCII"]
 
 
 def test_upstream_divides_by_the_tests_before_filtering() -> None:
