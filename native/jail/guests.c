@@ -246,6 +246,12 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
     size_t done = 0, sent = 0;
     int deaths = 0;
     while (done < n) {
+        if (p->charged > 0 && p->charged >= p->unit->limits.program_cpu_s) {
+            /* Values that overwork the judge one after the other would keep a worker busy for a multiple of this. */
+            static const char spent[] = "not decided: the program's budget was spent";
+            result_set(&p->results[tests[done++]], NOT_RUN, 0, 0, spent, strlen(spent));
+            continue;
+        }
         if (!judge_ready(s, p->unit, why))
             return false;
         struct bytes batch = {0};
@@ -292,6 +298,7 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
             if (got == SPENT || ++deaths >= 2) {
                 const char *text = got == SPENT ? too_long : killed_judge;
                 result_set(r, FAILED, 0, 0, text, strlen(text));
+                p->charged += got == SPENT ? p->unit->limits.judge_cpu_s : 0;
                 done++;
                 deaths = 0;
             }

@@ -103,6 +103,7 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
     case CUT_IDLE:
         if (!a->final && pl->loaded)
             return UNDECIDED;
+        pl->program->charged += a->idle_limit;
         snprintf(text, sizeof text, "idle for more than %g s", a->idle_limit);
         result_text(r, WALL_TIMEOUT, 0, text);
         return WALL_TIMEOUT;
@@ -130,6 +131,7 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         if (!a->final)
             return UNDECIDED;
         r->flags = RESULT_ORIGIN_TEST;
+        pl->program->charged += pl->own_limit;
         snprintf(text, sizeof text, "the test's own code took more than %g s of CPU time, or waited for nothing",
                  pl->own_limit);
         result_text(r, CPU_TIMEOUT, 0, text);
@@ -547,8 +549,10 @@ static void first_pass(struct supervisor *s, struct program *p, uint32_t *list, 
         /* A program that hangs once mostly hangs again: each test set aside shortens the next ones' quantum. What is
          * merely slow loses nothing but a second start, since its full limit is still to come. */
         bool set_aside = done.settled < a.count && p->results[a.tests[done.settled]].status == UNDECIDED;
-        if (set_aside && !final && a.test_limit > quantum / QUANTUM_SHRINKS)
+        if (set_aside && !final && a.test_limit > quantum / QUANTUM_SHRINKS) {
             a.test_limit /= 2;
+            a.idle_limit /= 2;
+        }
         at += done.settled + 1; /* the one it stopped at has its status, or is left for the second pass */
     }
 }
@@ -561,7 +565,7 @@ static void second_pass(struct supervisor *s, struct program *p, uint32_t *list)
     for (uint32_t i = 0; i < count && p->trouble == NULL; i++) {
         if ((l->fail_fast && failed_already(p)) || out_of_wall(p))
             return;
-        double left = l->program_cpu_s - (p->cpu_s - at_start);
+        double left = l->program_cpu_s - (p->cpu_s - at_start) - p->charged;
         if (left <= 0)
             return;
         struct assignment a = {

@@ -110,6 +110,7 @@ struct program {
     struct span source;
     struct result *results;
     double cpu_s, wall_s, started;
+    double charged; /* seconds that ran out while it slept, or made the judge or a test work: they too are its budget */
     uint64_t peak;
     uint32_t players;
     struct bytes out, err;

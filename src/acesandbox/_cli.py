@@ -38,7 +38,7 @@ LIMIT_HELP = {
     "quantum_s": "CPU seconds that every test gets in the first pass",
     "idle_s": "seconds that a program may sleep or wait",
     "wall_s": "seconds by the clock for one test; 0: off, so that load on the machine changes no verdict",
-    "judge_cpu_s": "CPU seconds that the test code itself may use, for one program",
+    "judge_cpu_s": "CPU seconds that one test's own code, or deciding one value, may use",
     "memory_mb": "megabytes of memory",
     "output_kb": "kilobytes kept of each of standard output and standard error",
     "processes": "new processes that a program may have",

@@ -22,13 +22,14 @@ class Limits:
 
     Args:
         cpu_s: CPU seconds of one test.
-        program_cpu_s: CPU seconds of all tests of one program together, beyond the first short pass.
+        program_cpu_s: CPU seconds of all tests of one program together, beyond the first short pass. A test that ran
+            out of `idle_s` or `judge_cpu_s` counts with that.
         load_cpu_s: CPU seconds for loading the program, before its first test.
         quantum_s: CPU seconds that every test gets in the first pass.
         idle_s: seconds a program may sleep or wait without using the processor or queueing for it.
         wall_s: seconds by the clock on the wall for one program; 0 is off. With it, a busy machine can change a
             verdict.
-        judge_cpu_s: CPU seconds that a test's own code, or one decision of the judge, may use.
+        judge_cpu_s: CPU seconds that one test's own code, or one decision of the judge, may use.
         memory_mb: megabytes (2**20 bytes) of memory.
         output_kb: kilobytes (2**10 bytes) kept of standard output and of standard error each; the rest is read and
             dropped.

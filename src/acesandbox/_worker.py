@@ -309,7 +309,7 @@ class Silence:
         self._busy = 0.0
         self._still = 0.0
         self._at = now
-        self._activity = _activity(pid)
+        self._activity = activity(pid)
 
     def due(self, now: float) -> bool:
         """Looking costs a walk through /proc, so it is done every few seconds only."""
@@ -317,7 +317,7 @@ class Silence:
 
     def verdict(self, pid: int, now: float) -> str | None:
         """None while all is well, else what is wrong."""
-        used, waited = _activity(pid)
+        used, waited = activity(pid)
         elapsed = now - self._at
         busy = max(used - self._activity[0], 0.0)
         queued = max(waited - self._activity[1], 0.0)
@@ -332,7 +332,7 @@ class Silence:
         return None
 
 
-def _activity(pid: int) -> tuple[float, float]:
+def activity(pid: int) -> tuple[float, float]:
     """Processor seconds used by a process and all below it, those already gone included; and seconds queued for one."""
     import psutil
 

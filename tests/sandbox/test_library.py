@@ -341,3 +341,30 @@ def test_a_hash_seed_decides_the_order_of_sets_and_travels_with_a_copy() -> None
 def test_a_hash_seed_that_python_would_refuse_is_refused(seed: object) -> None:
     with pytest.raises(BadInput, match=r"hash_seed must be a whole number from 0 to 4294967295"):
         Sandbox(hash_seed=seed)  # type: ignore[arg-type]
+
+
+def test_sleeping_in_every_test_spends_the_programs_budget(sandbox: Sandbox) -> None:
+    program = "import time\ndef f(x):\n    time.sleep(x)\n    return x\n"
+    tests = Asserts(
+        ["assert f(0) == 0", *[f"assert f({n}) == {n}" for n in range(100, 115)], "assert f(0) == 0"]
+    )
+    limits = Limits(idle_s=0.4, program_cpu_s=0.8)
+    verdict = sandbox.judge(program, tests, limits=limits)
+    assert [test.status for test in verdict.tests] == [
+        Status.PASSED,
+        *[Status.WALL_TIMEOUT] * 2,
+        *[Status.NOT_RUN] * 13,
+        Status.PASSED,
+    ]
+
+
+def test_values_that_overwork_the_judge_spend_the_programs_budget(sandbox: Sandbox) -> None:
+    program = "M = (1 << 61) - 1\ndef f(x):\n    return [k * M for k in range(1, 60000)] if x else []\n"
+    tests = Asserts(["assert set(f(0)) == set()", *[f"assert set(f({n})) == {{1}}" for n in range(1, 9)]])
+    limits = Limits(judge_cpu_s=0.2, program_cpu_s=0.4)
+    verdict = sandbox.judge(program, tests, limits=limits)
+    assert [test.status for test in verdict.tests] == [
+        Status.PASSED,
+        *[Status.FAILED] * 2,
+        *[Status.NOT_RUN] * 6,
+    ]
