@@ -28,7 +28,6 @@ ARROWS: dict[str, set[str]] = {
         "huggingface_hub",
         "jinja2",
         "markupsafe",
-        "matplotlib",
         "numpy",
         "openai",
         "pyarrow",
