@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from acedata import _directory
-from acedata._directory import Building, Counts, Directory, StageRecord, drops_table
+from acedata._directory import Building, Counts, Directory, StageFiles, StageRecord, drops_table
 from acedata._errors import BadInput, BuildInUse
 from acedata._recipe import parse_recipe
 from acedata._records import CPU, PASS_RATES, SEEDS, Drop
@@ -69,16 +71,21 @@ def test_a_stage_that_does_not_add_up_is_our_fault(tmp_path: Path) -> None:
 
 
 def test_the_same_rows_give_the_same_bytes_however_they_are_chunked(tmp_path: Path) -> None:
-    rows = pa.concat_tables([seeds(number) for number in range(50)])
-    digests = {
-        _directory._write_parquet(tmp_path / name, table)
-        for name, table in (
-            ("a", rows),
-            ("b", rows.combine_chunks()),
-            ("c", pa.concat_tables([rows[:7], rows[7:]])),
-        )
-    }
-    assert len(digests) == 1
+    count = 20_000
+    texts = pa.array([f"{number} " * 40 for number in range(count)], SEEDS.field("program").type)
+    columns = {"order": pa.array(range(count), pa.int64()), "program": texts}
+    rows = pa.table(columns)
+
+    def chunked(size: int) -> pa.Table:
+        return pa.concat_tables([rows[start : start + size] for start in range(0, count, size)])
+
+    tables = [rows, chunked(1000), chunked(777), chunked(5)]
+    assert len({_directory._write_parquet(tmp_path / "ours", table) for table in tables}) == 1
+    plain = set()
+    for table in tables:
+        pq.write_table(table, tmp_path / "plain", row_group_size=_directory.ROW_GROUP_ROWS)
+        plain.add((tmp_path / "plain").read_bytes())
+    assert len(plain) > 1, "there is nothing to see here: Parquet no longer follows chunks"
 
 
 def test_a_second_builder_is_told_who_builds(tmp_path: Path) -> None:
@@ -190,6 +197,15 @@ def test_a_crash_at_any_step_loses_no_finished_shard_and_leaves_the_same_bytes(
     build(tmp_path / "plain", "e" * 64, ("a", "c"))
     expected = snapshot(tmp_path / "plain")
 
+    written = 0
+    write = StageFiles.write
+
+    def counted(self: StageFiles, *args: Any, **kwargs: Any) -> None:
+        nonlocal written
+        write(self, *args, **kwargs)
+        written += 1
+
+    monkeypatch.setattr(StageFiles, "write", counted)
     real = {name: getattr(os, name) for name in ("fsync", "link", "unlink", "rename", "rmdir", "mkdir")}
     left = 10**9
 
@@ -209,7 +225,7 @@ def test_a_crash_at_any_step_loses_no_finished_shard_and_leaves_the_same_bytes(
         with monkeypatch.context() as patch:
             for name in real:
                 patch.setattr(os, name, counting(name))
-            left = step
+            left, written = step, 0
             try:
                 build(path, "e" * 64, ("a", "c"))
                 finished = True
@@ -219,6 +235,7 @@ def test_a_crash_at_any_step_loses_no_finished_shard_and_leaves_the_same_bytes(
         assert Directory(path).manifest.keys() == {"seeds"}
         build(path, "e" * 64, ("a", "c"))
         assert snapshot(path) == expected, f"after a crash at step {step}"
+        assert written <= 1, f"after a crash at step {step} a finished shard was made again"
         assert not list((path / "work").glob("*.intent.json")) and not list((path / "work").glob("*.old"))
         shutil.rmtree(path)
         if finished:
