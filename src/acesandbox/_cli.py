@@ -37,7 +37,7 @@ LIMIT_HELP = {
     "load_cpu_s": "CPU seconds for loading a program",
     "quantum_s": "CPU seconds that every test gets in the first pass",
     "idle_s": "seconds that a program may sleep or wait",
-    "wall_s": "seconds by the clock for one test; 0: off, so that load on the machine changes no verdict",
+    "wall_s": "seconds by the clock for one program; 0: off, so that load on the machine changes no verdict",
     "judge_cpu_s": "CPU seconds that one test's own code, or deciding one value, may use",
     "memory_mb": "megabytes of memory",
     "output_kb": "kilobytes kept of each of standard output and standard error",
