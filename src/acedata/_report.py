@@ -269,10 +269,10 @@ def _tiles(steps: Sequence[Step], counted: Figures, costs: Sequence[Cost]) -> li
         tiles.append((f"{first.rows_in:,}", f"{first.unit} read"))
     tiles += [
         (f"{total.questions_before:,}", "questions"),
-        (f"{total.questions_after:,}", "kept by the filter"),
+        (f"{total.questions_after:,}", "questions kept"),
         (f"{total.tests_after:,}", "tests kept"),
         (f"{results:,}", "results judged"),
-        (f"{total.pairs:,}", "preference pairs"),
+        (f"{total.pairs:,}", "pairs"),
         (f"{counted.hard:,}", "hard subset"),
         (duration(spent.seconds), "building"),
     ]
