@@ -230,6 +230,7 @@ class World:
                 "n": body.get("n") or 1,
                 "outcome": outcome,
             }
+            line["asked"] = body["messages"][-1]["content"][:60]
             self.log.write(json.dumps(line).encode() + b"\n")
 
     def fault(self, digest: str, times: int) -> str | None:

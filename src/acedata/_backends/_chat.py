@@ -101,20 +101,24 @@ class Features:
         return False
 
 
-async def grouped(requests: AsyncIterable[Request], features: Features) -> AsyncIterator[list[Request]]:
+async def grouped(
+    requests: AsyncIterable[Request], features: Features, held: list[Request] | None = None
+) -> AsyncIterator[list[Request]]:
     """Requests that one call can answer: consecutive samples of one prompt, at most as many as the endpoint gives.
 
-    Looks one request ahead.
+    Looks one request ahead. `held` is kept at what was drawn and not yet given.
     """
-    group: list[Request] = []
+    held = [] if held is None else held
     async for request in requests:
-        if group and len(group) < features.samples and _follows(group[-1], request):
-            group.append(request)
+        if held and not (len(held) < features.samples and _follows(held[-1], request)):
+            group = held[:]
+            held[:] = [request]
+            yield group
         else:
-            if group:
-                yield group
-            group = [request]
-    if group:
+            held.append(request)
+    if held:
+        group = held[:]
+        held.clear()
         yield group
 
 

@@ -4,6 +4,10 @@ It begins at the recipe's `concurrency` and never goes above. Each sign of overl
 place away, so a round of requests of which a share f is turned away is followed by one of (1 - f/2) times as many: a
 storm halves it round by round, a few refusals among many answers lower it a little. Each full round of answers adds a
 thirty-second of the ceiling, at least one place.
+
+A provider that says "too much" without saying for how long gets pauses that double, from `backoff_s` to half a minute,
+until an answer comes. They hold everybody back: were each request to back off by itself, those that met a storm most
+often would sleep long after its end, and keep others from their places.
 """
 
 from __future__ import annotations
@@ -12,12 +16,15 @@ import asyncio
 import time
 from collections import deque
 
+_LONGEST_PAUSE = 30.0
+
 
 class Limiter:
-    """Args: most: the ceiling."""
+    """Args: most: the ceiling. backoff_s: the first pause in a storm."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, backoff_s: float = 0.5) -> None:
+        self.most, self.backoff_s = most, backoff_s
+        self._storms = 0
         self.limit = float(most)
         self.in_flight = 0
         self._step = max(1.0, most / 32)
@@ -42,21 +49,30 @@ class Limiter:
                     self._wake()
                 raise
 
-    def release(self, *, good: bool = False, overload: bool = False, pause: float = 0.0) -> None:
+    def release(
+        self, *, good: bool = False, overload: bool = False, storm: bool = False, pause: float = 0.0
+    ) -> None:
         """Give a place back.
 
         Args:
             good: an answer came.
             overload: the provider has too much to do.
+            storm: it said so, and did not say for how long.
             pause: seconds in which nothing is to be sent.
         """
         self.in_flight -= 1
         if overload:
             self.limit = max(1.0, self.limit - 0.5)
         elif good:
+            self._storms = 0
             self.limit = min(float(self.most), self.limit + self._step / self.limit)
+        now = time.monotonic()
+        # What was in flight when a pause began is part of the same storm.
+        if storm and now >= self._resume:
+            pause = min(_LONGEST_PAUSE, self.backoff_s * 2 ** min(self._storms, 16))
+            self._storms += 1
         if pause > 0:
-            self._resume = max(self._resume, time.monotonic() + pause)
+            self._resume = max(self._resume, now + pause)
         self._wake()
 
     def close(self) -> None:

@@ -8,8 +8,9 @@ off, so that ours are all there are: counted in `tries`, paid from the budget, o
 How a try can end:
 
     answer                                        done
-    429, 503, 529                                 not billed; wait as told, or back off; fewer in flight. Not counted as
-                                                  a try, since a storm is nobody's fault: `patience_s` is its limit
+    429, 503, 529                                 not billed; all wait, as told or longer and longer; fewer in flight.
+                                                  No try is counted, since a storm is no row's fault: `patience_s` is
+                                                  its limit
     5xx, 408, 409, no connection                  not billed; back off; a try
     time-out, cut connection, unreadable answer   may have been billed: the budget counts it at its worst; a try
     400, 413, 422                                 a feature the endpoint lacks (done without, see `_chat`), or this
@@ -87,7 +88,8 @@ class OpenAIBackend:
         timeout_s: seconds for one try, from sending to the last byte.
         retries: times a request is sent again.
         prefill: whether the endpoint is asked to continue a final assistant message.
-        backoff_s: mean of the first wait before another try; doubles up to half a minute.
+        backoff_s: mean of the first wait before another try, and the first pause in a storm; they double up to half a
+            minute.
         patience_s: how long a request is held back by 429s, before it fails.
 
     Raises:
@@ -118,7 +120,7 @@ class OpenAIBackend:
         self._sdk, self._secrets = client(base_url, api_key_env)
         self._key_env = api_key_env
         self._address = self._secrets.clean(str(self._sdk.base_url))
-        self._limiter = Limiter(concurrency)
+        self._limiter = Limiter(concurrency, backoff_s)
         self._lanes: list[_Lane] = []
         self._tls: Any = None
         self._fatal: BackendError | None = None
@@ -177,7 +179,8 @@ class OpenAIBackend:
             if not task.cancelled() and (error := task.exception()) is not None:
                 troubles.append(error)
 
-        groups = grouped(requests, self.features)
+        held: list[Request] = []
+        groups = grouped(requests, self.features, held)
         try:
             await places.acquire()
             while not troubles and (group := await anext(groups, None)) is not None:
@@ -195,6 +198,7 @@ class OpenAIBackend:
             await asyncio.gather(*tasks, return_exceptions=True)
             await groups.aclose()  # type: ignore[attr-defined]
         if troubles:
+            done.put_nowait([(request, Failure("stopped", str(self._fatal))) for request in held])
             raise troubles[0]
 
     async def _carry(
@@ -204,7 +208,7 @@ class OpenAIBackend:
         done: asyncio.Queue[list[tuple[Request, Outcome]] | None],
     ) -> None:
         """One group, from the first try to its outcomes."""
-        tries, storms, held_since = 0, 0, 0.0
+        tries, held_since = 0, 0.0
         while True:
             if self._is_over():
                 return self._stopped(group, done)
@@ -232,17 +236,17 @@ class OpenAIBackend:
                 return self._stopped(group, done)
             now = time.monotonic()
             if came.storm:
+                # The limiter lets nobody pass before it is over.
                 held_since = held_since or now
-                storms += 1
                 if now + came.wait - held_since > self.patience_s:
                     return self._give_up(group, came, done)
-            else:
-                held_since, storms = 0.0, 0
-                tries += 1
-                if not came.again or not covered or tries > self.retries:
-                    return self._give_up(group, came, done)
+                continue
+            held_since = 0.0
+            tries += 1
+            if not came.again or not covered or tries > self.retries:
+                return self._give_up(group, came, done)
             if not came.wait:
-                longest = min(_LONGEST_BACKOFF, self.backoff_s * 2 ** min(storms or tries, 16))
+                longest = min(_LONGEST_BACKOFF, self.backoff_s * 2 ** min(tries, 16))
                 await asyncio.sleep(longest * self._random.uniform(0.25, 0.75))
 
     def _give_up(
@@ -305,7 +309,7 @@ class OpenAIBackend:
                 self._limiter.release(good=came is not None)
             else:
                 pause = came.wait if came.wait <= self.patience_s else 0.0
-                self._limiter.release(overload=came.overload, pause=pause)
+                self._limiter.release(overload=came.overload, storm=came.storm and not came.wait, pause=pause)
             self.tries["answered" if isinstance(came, list) else came.reason if came else "cancelled"] += 1
         return came
 
