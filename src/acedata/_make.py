@@ -89,6 +89,8 @@ class Work:
         facts["failed"] += progress.failed
         facts["dollars"] += progress.dollars
         facts["notes"] = sorted({*facts["notes"], *notes})
+        for measured in ("lost", "lost_dollars", "call_seconds"):
+            facts[measured] = facts.get(measured, 0) + getattr(progress, measured)
         for usage in progress.usage.values():
             for counted in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens"):
                 facts[counted] = facts.get(counted, 0) + getattr(usage, counted)
@@ -496,7 +498,7 @@ def _ask(work: Work, writer: _Writer) -> None:
         if in_turn:
             attempts = work.recipe.questions.attempts if work.recipe.questions else 1
             for attempt in range(attempts):
-                _collect(work, asking.name, _in_turn(work, rows(), asking, attempt, failures), failures)
+                _collect(work, asking.name, _in_turn(work, rows(), asking, attempt), failures)
         else:
             _collect(work, asking.name, (one for row in rows() for one in asking.requests(row)), failures)
 
@@ -506,13 +508,7 @@ def _ask(work: Work, writer: _Writer) -> None:
         writer.write(shard, work.shards[shard], made, counts, drops_table(drops))
 
 
-def _in_turn(
-    work: Work,
-    rows: Iterable[dict[str, Any]],
-    asking: _Asking,
-    attempt: int,
-    failures: Mapping[bytes, Failure],
-) -> Iterator[Request]:
+def _in_turn(work: Work, rows: Iterable[dict[str, Any]], asking: _Asking, attempt: int) -> Iterator[Request]:
     """The given attempt of those rows whose earlier attempts brought nothing that can be used."""
     assert work.store is not None
     for row in rows:
@@ -647,9 +643,10 @@ def _build_questions(
 def _build_programs(
     work: Work, shard: int, askings: Sequence[_Asking], failures: Mapping[bytes, Failure]
 ) -> _Built:
-    assert work.store is not None or not askings
     config = work.recipe.references if work.stage.name == "references" else work.recipe.samples
     source, columns = work.stage.reads[0], _COLUMNS[work.stage.name]
+    if not askings:
+        return _only_imported(work, shard)
     imported = _imported(work, shard) if "imported" in work.stage.reads else {}
     rows: list[dict[str, Any]] = []
     drops: list[Drop] = []
@@ -694,6 +691,15 @@ def _build_programs(
                     )
     counts.rows_out = len(rows)
     return pa.Table.from_pylist(rows, schema=records.PROGRAMS), drops, counts
+
+
+def _only_imported(work: Work, shard: int) -> _Built:
+    """The programs that came with the questions which are still there; there may be millions of them."""
+    orders = [batch.column("order") for batch in work.shard(work.stage.reads[0], shard, ["order"])]
+    known = pa.chunked_array(orders, pa.int64())
+    rows = [batch.filter(pc.is_in(batch.column("order"), known)) for batch in work.shard("imported", shard)]
+    table = _table(rows, records.PROGRAMS)
+    return table, [], Counts(rows_in=table.num_rows, rows_out=table.num_rows)
 
 
 def _imported(work: Work, shard: int) -> dict[int, list[dict[str, Any]]]:

@@ -155,6 +155,59 @@ checks: {signature: true, near_duplicates: {threshold: 0.99}}
     assert build(recipe, tmp_path / "out").ran == []
 
 
+def test_imported_programs_and_asked_ones_stand_side_by_side(tmp_path: Path) -> None:
+    questions = [
+        {
+            "id": f"q_{number}",
+            "source": "mine",
+            "question": f"Write `add_{number}(x)`, which adds {number} to x.",
+            "test_cases": [f"assert add_{number}({x}) == {x + number}" for x in range(5 if number else 2)],
+            "inferences": [
+                {
+                    "completion": f"def add_{number}(x):\n    return x + 1",
+                    "completion_id": place,
+                    "model_name": "theirs",
+                }
+                for place in (3, 7)
+            ],
+        }
+        for number in range(3)
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    answers = [
+        {
+            "model": "policy-b",
+            "row": f"q_{number}",
+            "sample": sample,
+            "text": tiny.said("policy-b", number, sample),
+        }
+        for number in range(3)
+        for sample in range(2)
+    ]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    (tmp_path / "recipe.yaml").write_text(
+        "name: both\nseeds: {sources: [{name: mine, from: start, path: q.jsonl}]}\n"
+        f"models: {{ours: {{{tiny.REPLAYED}, model: policy-b, temperature: 0.7}}}}\n"
+        "samples: {models: [ours], n: 2}\nshard_rows: 2\n"
+    )
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    build(recipe, tmp_path / "out")
+    directory = Directory(tmp_path / "out")
+    rows = [row for batch in directory.batches("samples") for row in batch.to_pylist()]
+    assert [(row["id"], row["model"], row["completion_id"], row["sample"]) for row in rows] == [
+        (f"q_{number}", model, completion, sample)
+        for number in (1, 2)
+        for model, completion, sample in (("theirs", 3, 0), ("theirs", 7, 1), ("ours", 8, 0), ("ours", 9, 1))
+    ]
+    check_funnel(directory)
+    assert directory.manifest["filtered"].dropped == {"fewer than 5 tests": 1}
+    # Without a model to ask, what came along is all there is.
+    build(edited(recipe, samples__models=[]), tmp_path / "only")
+    only = [row for batch in Directory(tmp_path / "only").batches("samples") for row in batch.to_pylist()]
+    assert only == [row for row in rows if row["model"] == "theirs"]
+    check_funnel(Directory(tmp_path / "only"))
+
+
 # The same again.
 
 
