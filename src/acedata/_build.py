@@ -136,6 +136,7 @@ def build(
     *,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    spent: str | os.PathLike[str] | None = None,
 ) -> Built:
     """Makes everything that a recipe wants and a directory has not.
 
@@ -145,6 +146,7 @@ def build(
         watcher: is told how it goes.
         stop: asked now and then, from several threads; once it says yes nothing new is begun, what is in flight comes
             home, and the build ends with `Stopped`.
+        spent: file of the sum that was spent so far, when this build spends another directory's money; None: its own.
 
     Raises:
         BuildInUse: another process builds there, or writes to the store.
@@ -164,7 +166,8 @@ def build(
         _check_owner(building, recipe)
         building.keep_recipe(recipe)
         building.forget(set(building.manifest) - {stage.name for stage in listed})
-        budget = open_things.enter_context(_Ledger(building.path / "telemetry" / "spent.json", recipe))
+        ledger = Path(spent or building.path / "telemetry" / "spent.json")
+        budget = open_things.enter_context(_Ledger(ledger, recipe))
         before = budget.spent
         engine = open_engine(recipe)
         open_things.callback(engine.close)
