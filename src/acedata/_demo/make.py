@@ -45,7 +45,9 @@ def files() -> dict[str, str]:
     for source, row, said in _spoiled():
         row_id = f"{source}_{len(seeds[source])}"
         seeds[source].append(row)
-        answers.extend(_answer("synthesizer", row_id, text, sample=n) for n, text in enumerate(said))
+        for sample, text in enumerate(said):
+            ended = {"ended": "refused"} if text == _REFUSAL else {}
+            answers.append(_answer("synthesizer", row_id, text, sample, **ended))
         if said and said[0].endswith("}"):  # it parses, so the reference model is asked
             answers.append(_answer("reference", row_id, _told(_ECHO, draw), prefilled=False))
     written = {f"{source}.jsonl": _lines(rows) for source, rows in seeds.items()}
@@ -80,6 +82,8 @@ def _seed(problem: Problem, number: int) -> Row:
     return {"content": content, "id": str(number)}
 
 
+_REFUSAL = "I am sorry, but I cannot help with turning this snippet into an exercise."
+_KEYS = "def watch(keys):\n    return [key for key in keys if key.isprintable()]"
 _ECHO = "def echo(text):\n    '''Give back what came in, for the tests of the pipe.'''\n    return text"
 
 
@@ -98,15 +102,14 @@ def _spoiled() -> Iterator[tuple[str, Row, list[str]]]:
     yield "stack_python_fns", {"content": "def one():\n    return 1\n", "id": "900"}, []
     first = _seed(next(p for p in PROBLEMS if p.source == "evol"), 0)
     yield "evol", first, []
-    refusal = "I am sorry, but I cannot help with turning this snippet into an exercise."
     yield (
         "oss",
         {
             "instruction": "Read the keys that a user types.",
-            "response": f"```python\n{_ECHO}\n```",
+            "response": f"```python\n{_KEYS}\n```",
             "lang": "python",
         },
-        [refusal] * 3,
+        [_REFUSAL] * 3,
     )
     cut = '{"question": "Write `echo(text)` that returns its argument unchanged.", "tests": ["assert echo(\'a\') == '
     yield "evol", {"instruction": "Write an echo.", "response": f"```python\n{_ECHO}\n```"}, [cut] * 3
