@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Stopped,
         StoreError,
     )
+    from ._estimate import Estimate, estimate
     from ._export import Exported, export, push
     from ._extract import extract_code
     from ._formats import answer_text, render
@@ -49,6 +50,7 @@ _HOMES = {
     "BuildInUse": "_errors",
     "Built": "_build",
     "Directory": "_directory",
+    "Estimate": "_estimate",
     "Exported": "_export",
     "JudgingFailed": "_errors",
     "MissingAnswer": "_errors",
@@ -59,6 +61,7 @@ _HOMES = {
     "StoreError": "_errors",
     "answer_text": "_formats",
     "build": "_build",
+    "estimate": "_estimate",
     "export": "_export",
     "extract_code": "_extract",
     "load_recipe": "_recipe",
@@ -78,6 +81,7 @@ __all__ = [
     "BuildInUse",
     "Built",
     "Directory",
+    "Estimate",
     "Exported",
     "JudgingFailed",
     "MissingAnswer",
@@ -88,6 +92,7 @@ __all__ = [
     "StoreError",
     "answer_text",
     "build",
+    "estimate",
     "export",
     "extract_code",
     "load_recipe",

@@ -9,12 +9,13 @@ Every command imports what it needs when it runs: `acedata --help` loads none of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -24,7 +25,7 @@ import typer
 from ._errors import AceDataError, BudgetReached, Stopped
 
 if TYPE_CHECKING:
-    from ._build import Built, Step
+    from ._build import Built, Step, Watcher
     from ._directory import StageRecord
     from ._recipe import Recipe
 
@@ -190,16 +191,10 @@ def _changed(
 
 def _build(recipe: Recipe, path: Path, as_json: bool, quiet: bool) -> int:
     from ._build import build
-    from ._progress import Bars, duration, watcher
+    from ._progress import duration
 
-    seen = watcher(quiet)
-    asked_to_stop = _Stop()
-    try:
-        with asked_to_stop:
-            built = build(recipe, path, watcher=seen, stop=asked_to_stop)
-    finally:
-        if isinstance(seen, Bars):
-            seen.close()
+    with _watched(quiet) as (seen, stop):
+        built = build(recipe, path, watcher=seen, stop=stop)
     if as_json:
         _print_json(_built(built))
     elif not quiet:
@@ -213,6 +208,20 @@ def _build(recipe: Recipe, path: Path, as_json: bool, quiet: bool) -> int:
         )
         return FOUND
     return DONE
+
+
+@contextlib.contextmanager
+def _watched(quiet: bool) -> Iterator[tuple[Watcher, Callable[[], bool]]]:
+    """A watcher that suits standard error, and a wish to stop."""
+    from ._progress import Bars, watcher
+
+    seen = watcher(quiet)
+    try:
+        with _Stop() as stop:
+            yield seen, stop
+    finally:
+        if isinstance(seen, Bars):
+            seen.close()
 
 
 class _Stop:
@@ -267,6 +276,43 @@ def _show_plan(steps: list[Step], as_json: bool) -> None:
     width = max(len(step.stage.name) for step in steps)
     for step in steps:
         print(f"{step.stage.name:{width}}  {words[step.state]:7}  {step.why}")
+
+
+@app.command(
+    epilog="""The figures are what is still to come, with low and high ends that hold in about 99 of 100 cases where
+they were measured. The sample's answers are kept: the build finds them in its store."""
+)
+def estimate(
+    recipe: RecipeArgument,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="DIR", help="the build directory [default: the recipe's name]"),
+    ] = None,
+    sample: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="rows to measure, which costs money; 0: assume, ask nobody"),
+    ] = 50,
+    workers: Workers = None,
+    engine: EngineName = None,
+    budget: Money = None,
+    limit: Limit = None,
+    store: Store = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Say what a build will take: requests, tokens, dollars, hours."""
+    from ._estimate import estimate, lines
+    from ._recipe import load_recipe
+
+    loaded = _changed(load_recipe(recipe), workers, engine, budget, limit, store)
+    path = Path(loaded.name) if directory is None else directory
+    with _watched(quiet) as (seen, stop):
+        found = estimate(loaded, path, sample=sample, watcher=seen, stop=stop)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        print("\n".join(lines(found)))
+    return DONE
 
 
 # Starting from what exists.

@@ -45,7 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command() -> None:
     done = acedata_command("--help")
     assert done.returncode == 0
-    for command in ("build", "import", "show", "report", "export", "recipes", "store"):
+    for command in ("build", "estimate", "import", "show", "report", "export", "recipes", "store"):
         assert f"\n  {command} " in done.stdout
 
 
@@ -166,6 +166,22 @@ def test_a_wrong_key_ends_with_2(tmp_path: Path) -> None:
         done = acedata_command("build", "recipe.yaml", folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert KEY not in done.stderr
+
+
+def test_an_estimate_is_told_before_anything_is_built(tmp_path: Path) -> None:
+    tiny.write(tmp_path, seeds=8)
+    assumed = acedata_command("estimate", "recipe.yaml", "--sample", 0, "--json", folder=tmp_path)
+    assert assumed.returncode == 0, assumed.stderr
+    assert json.loads(assumed.stdout)["sampled"] == 0
+    measured = acedata_command("estimate", "recipe.yaml", "--sample", 4, "--quiet", folder=tmp_path)
+    assert measured.returncode == 0, measured.stderr
+    assert measured.stderr == "" and "4 of " in measured.stdout and "total" in measured.stdout
+    done = acedata_command("build", "recipe.yaml", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(
+        acedata_command("estimate", "recipe.yaml", "--sample", 0, "--json", folder=tmp_path).stdout
+    )
+    assert found["total"]["requests"]["high"] == 0
 
 
 def test_show_report_and_export_read_the_build(built: Path) -> None:
