@@ -6,6 +6,7 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
     pass                all tests pass
     fail                the first test fails, with a codec value as detail
     sleep SECONDS       pass, after a while
+    work SECONDS        pass, after that much processor time
     die                 kill this worker
     die-once PATH       kill this worker unless PATH exists, which is made first
     hang                say nothing more (stands still)
@@ -90,6 +91,10 @@ def obey(control: socket.socket, unit_id: int, number: int, count: int, words: l
     stdout = b""
     if word == b"sleep":
         time.sleep(float(words[1]))
+    elif word == b"work":
+        end = time.process_time() + float(words[1])
+        while time.process_time() < end:
+            pass
     elif word == b"die-once":
         if not os.path.exists(words[1]):
             with open(words[1], "w"):

@@ -164,10 +164,7 @@ def test_worker_that_dies_while_starting_is_tried_again_and_then_said(fake: Make
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("word", ["hang", "burn"])
-def test_worker_that_falls_silent_is_replaced(
-    fake: Maker, monkeypatch: pytest.MonkeyPatch, word: str
-) -> None:
+def _look_often(monkeypatch: pytest.MonkeyPatch, busy_s: float, still_s: float) -> None:
     monkeypatch.setattr(_pool, "QUIET_S", 0.2)
     monkeypatch.setattr(_pool, "TICK_S", 0.1)
     monkeypatch.setattr(_worker, "LOOK_S", 0.1)
@@ -175,19 +172,28 @@ def test_worker_that_falls_silent_is_replaced(
 
     def impatient(self: _pool.Problem, *args: object, **kwargs: object) -> None:
         real(self, *args, **kwargs)  # type: ignore[arg-type]
-        self.busy_s = self.still_s = 0.5
+        self.busy_s, self.still_s = busy_s, still_s
 
     monkeypatch.setattr(_pool.Problem, "__init__", impatient)
+
+
+@pytest.mark.parametrize("word", ["hang", "burn"])
+def test_worker_that_falls_silent_is_replaced(
+    fake: Maker, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    _look_often(monkeypatch, busy_s=0.5, still_s=0.5)
     sandbox = fake(workers=1)
     assert sandbox.judge(word, ONE).status is Status.KILLED
     assert sandbox.judge("pass", ONE).passed
 
 
 def test_a_worker_that_works_is_not_called_silent(fake: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pool, "QUIET_S", 0.05)
-    monkeypatch.setattr(_pool, "TICK_S", 0.05)
-    monkeypatch.setattr(_worker, "LOOK_S", 0.05)
-    assert fake(workers=1).judge("sleep 0.5", ONE).passed
+    """What it works, or waits for a processor, is no standing still."""
+    _look_often(monkeypatch, busy_s=60.0, still_s=0.5)
+    sandbox = fake(workers=1)
+    pid = sandbox.judge("pid", ONE).stdout
+    assert sandbox.judge("work 1.5", ONE).passed
+    assert sandbox.judge("pid", ONE).stdout == pid
 
 
 def test_workers_share_the_load(fake: Maker) -> None:
