@@ -71,6 +71,13 @@ class Interval:
     def __add__(self, other: Interval) -> Interval:
         return Interval(self.low + other.low, self.expected + other.expected, self.high + other.high)
 
+    def beside(self, other: Interval) -> Interval:
+        """The sum of two that have nothing to do with each other: seldom are both at their ends."""
+        expected = self.expected + other.expected
+        below = math.hypot(self.expected - self.low, other.expected - other.low)
+        above = math.hypot(self.high - self.expected, other.high - other.expected)
+        return Interval(max(0.0, expected - below), expected, expected + above)
+
     def times(self, low: float, expected: float, high: float) -> Interval:
         return Interval(self.low * low, self.expected * expected, self.high * high)
 
@@ -328,9 +335,11 @@ class _Estimator:
         if lost and answered:
             spread = 2.6 / math.sqrt(lost)
             each = lost_dollars / answered
-            extra = requests.times(each * max(0.0, 1 - spread), each, each * (1 + spread))
-            self.lost += extra
-            money += extra
+            extra = Interval(
+                *(requests.expected * each * (1 + end) for end in (max(-1.0, -spread), 0.0, spread))
+            )
+            self.lost = self.lost.beside(extra)
+            money = money.beside(extra)
             self.notes.append(
                 f"{stage.name}: {lost} tries of {name} may be billed for nothing; the rest is taken to fare alike"
             )
@@ -459,7 +468,7 @@ class _Estimator:
             total.prompt_tokens = interval([one.prompt for one in whole], self.more)
             total.completion_tokens = interval([one.completion for one in whole], self.more)
             total.dollars = interval([one.pico for one in whole], self.more).times(1e-12, 1e-12, 1e-12)
-            total.dollars += self.lost
+            total.dollars = total.dollars.beside(self.lost)
         hours: list[Interval | None] = []
         for line in lines:
             hours.append(line.hours)

@@ -394,12 +394,13 @@ class Connection(asyncio.Protocol):
             return self.send_json(200, {**made, "purpose": "batch", "status": "processed"})
         if method == "POST" and path == "/v1/batches":
             given = json.loads(content)
-            made = world.make_batch(given)
+            name = str(world.make_batch(given)["id"])
             world.stats["batches"] += 1
             if world.knobs.batch_create == "lost" and given["input_file_id"] not in world.lost_batches:
                 world.lost_batches.add(given["input_file_id"])
-                return self.transport.abort()
-            return self.send_json(200, world.look_at_batch(made["id"]))
+                self.transport.abort()
+                return None
+            return self.send_json(200, world.look_at_batch(name))
         if method == "GET" and path == "/v1/batches":
             after = query.partition("after=")[2].partition("&")[0]
             names = list(reversed(world.batches))
@@ -510,7 +511,7 @@ def part_named(kind: str, content: bytes, name: str) -> bytes:
     """One part of a multipart form."""
     head = f"Content-Type: {kind}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + content)
-    for part in message.iter_parts():  # type: ignore[attr-defined]
+    for part in message.iter_parts():
         if part.get_param("name", header="content-disposition") == name:
             return bytes(part.get_payload(decode=True))
     raise Refused(400, f"no part {name}")
