@@ -41,7 +41,7 @@ def _optional_text(text: object, what: str) -> str | None:
 MAX_TESTS = 50_000
 """Most tests of one problem; the wire counts them in 16 bits."""
 
-COMPARES = ("exact", "lines", "tokens")
+COMPARES = ("exact", "lines", "tokens", "decimal_lines")
 
 
 class Tests:
@@ -207,7 +207,9 @@ class Stdio(Tests):
         cases: (input, expected output) pairs.
         compare: what counts as the same output. "lines" (default): equal line by line, where white space at the end
             of a line and empty lines at the end of the output do not count; "exact": equal to the last byte;
-            "tokens": equal word by word, all white space alike.
+            "tokens": equal word by word, all white space alike; "decimal_lines", LiveCodeBench's rule: as "lines",
+            white space at the start of a line and empty lines at the start of the output do not count either, and two
+            lines of numbers alone are the same when the numbers are, exactly.
         float_tolerance: if given, two words that both read as numbers are also the same when they differ by at
             most this much, absolutely or relative to the expected one.
 

@@ -64,3 +64,40 @@ def test_output_that_is_not_text_is_only_different() -> None:
 def test_an_unknown_way_to_compare_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown way"):
         Expected("1", {"mode": "loosely"})
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (b"  1 2\n\t3 \n\n", "1 2\n3\n"),
+        (b"\n\nyes\n", "yes"),
+        (b"1.0 2\n", "1 2.000"),
+        (b"1e3\n", "1000"),
+        (b"-0\n", "0"),
+        (b"1  2\n", "1 2"),
+        (b"", "\n"),
+    ],
+)
+def test_decimal_lines_forgive_outer_white_space_and_ways_to_write_a_number(
+    output: bytes, expected: str
+) -> None:
+    assert same(output, expected, mode="decimal_lines")
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (b"50000000000000001\n", "50000000000000000"),
+        (b"0.1000000000000000000000001\n", "0.1"),
+        (b"a  b\n", "a b"),
+        (b"case 1: 2.0\n", "case 1: 2"),
+        (b"1\n\n2\n", "1\n2"),
+        (b"1 2\n", "1\n2"),
+        (b"nan\n", "NaN"),
+        (b"1_000\n", "1000"),
+        (b"1\n", "1\n2"),
+        (b"1e9999\n", "1e9998"),
+    ],
+)
+def test_decimal_lines_forgive_nothing_else(output: bytes, expected: str) -> None:
+    assert not same(output, expected, mode="decimal_lines")

@@ -2,8 +2,10 @@
 
 Compared line by line: nothing missing, nothing extra. Modes: `lines` (white space at the end of a line and empty lines
 at the end of the output do not count; the default), `tokens` (word by word, all white space alike), `exact` (to the
-last byte). With a tolerance, two words that both read as decimal numbers are also the same when they differ by at most
-that much, absolutely or relative to the expected one.
+last byte), `decimal_lines` (LiveCodeBench's rule: lines, where white space at their start and empty lines at the start
+of the output do not count either, and lines of numbers alone are compared as decimal numbers, exactly). With a
+tolerance, two words that both read as decimal numbers are also the same when they differ by at most that much,
+absolutely or relative to the expected one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ class Expected:
     def __init__(self, text: str, options: Dict[str, Any]) -> None:
         self.data = text.encode("utf-8", "surrogatepass")
         self.mode = options.get("mode") or "lines"
-        if self.mode not in ("lines", "tokens", "exact"):
+        if self.mode not in ("lines", "tokens", "exact", "decimal_lines"):
             raise ValueError(f"unknown way to compare output: {self.mode!r}")
         self.tolerance: Optional[float] = options.get("float_tolerance")
 
@@ -41,6 +43,8 @@ class Expected:
         return None
 
     def _same_words(self, line: bytes, right: bytes) -> bool:
+        if self.mode == "decimal_lines" and _same_decimals(line, right):
+            return True
         if self.tolerance is None:
             return False
         got, wanted = line.split(), right.split()
@@ -50,10 +54,22 @@ class Expected:
 def _lines(data: bytes, mode: str) -> List[bytes]:
     if mode == "tokens":
         return data.split()
+    if mode == "decimal_lines":
+        return [line.strip() for line in data.strip().split(b"\n")]
     lines = [line.rstrip() for line in data.split(b"\n")]
     while lines and not lines[-1]:
         lines.pop()
     return lines
+
+
+def _same_decimals(line: bytes, right: bytes) -> bool:
+    """Both hold numbers alone, and the same: without rounding, so that neighbours beyond 2**53 differ."""
+    got, wanted = line.split(), right.split()
+    if len(got) != len(wanted) or not all(_NUMBER.match(word) for word in got + wanted):
+        return False
+    from decimal import Decimal
+
+    return all(a == b or Decimal(a.decode()) == Decimal(b.decode()) for a, b in zip(got, wanted))
 
 
 def _close(word: bytes, right: bytes, tolerance: float) -> bool:
