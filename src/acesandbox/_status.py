@@ -21,15 +21,19 @@ class Status(StrEnum):
     WALL_TIMEOUT = "wall_timeout"
     """It slept or waited for longer than `idle_s`, or ran past `wall_s`."""
     MEMORY_LIMIT = "memory_limit"
+    """It needed more than `memory_mb`."""
     OUTPUT_LIMIT = "output_limit"
+    """A stdio test printed more than `output_kb`. Elsewhere output is cut, and `truncated` says so."""
     PROCESS_LIMIT = "process_limit"
+    """It could not start a thread or a process, since it had as many as `threads` or `processes` allow."""
     KILLED = "killed"
     """Ended by a signal, which `TestResult.number` names; or the program ends the worker that judges it."""
     BLOCKED_SYSCALL = "blocked_syscall"
+    """Stopped at a system call that only an attack makes; `TestResult.number` names it."""
     EXITED = "exited"
     """The program exited before the test was finished."""
     NOT_RUN = "not_run"
-    """Not tried: the program's budget was spent, or `fail_fast` had its failure."""
+    """Not tried, or not decided: the program's budget was spent, or `fail_fast` had its failure."""
 
 
 STATUSES: tuple[Status, ...] = tuple(Status)

@@ -24,7 +24,6 @@ def text_bytes(text: object, what: str) -> bytes:
     """
     if not isinstance(text, str):
         raise BadInput(f"{what} must be a str, not {type(text).__name__}")
-    # A character is at most four bytes: the common short text is measured without being encoded twice.
     data = text.encode("utf-8", "surrogatepass")
     if len(data) > MAX_TEXT_BYTES:
         raise BadInput(f"{what} is {len(data):,} bytes long; the limit is {MAX_TEXT_BYTES:,}")

@@ -38,7 +38,6 @@ _CALL, _ANSWER, _GO, _TOLD = ord("C"), ord("A"), ord("G"), ord("T")
 
 # Exceptions that a program may raise into a test are those that derive from Exception and are nobody's control flow.
 _NEVER_RAISED = ("StopIteration", "StopAsyncIteration")
-_FATAL = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 # Modules whose exceptions mean something to whoever runs the tests; this package's own first of all.
 _NOT_A_PROGRAMS_MODULE = (
     "unittest",
@@ -349,11 +348,7 @@ class Player:
 
     def _raise(self, names: List[str], arguments: Tuple[Any, ...], text: str, number: int, line: int) -> None:
         for name in names:
-            if (
-                name in _FATAL
-                or name in ("unittest.case.SkipTest", "BaseException")
-                or ("." not in name and (name != "Exception" and not _is_exception_name(name)))
-            ):
+            if name == "unittest.case.SkipTest" or ("." not in name and not _is_exception_name(name)):
                 status = EXITED if name == "SystemExit" else ERROR
                 self.end(status, f"{names[0].rpartition('.')[2]}: {text}" if text else names[0])
             if name == "Exception":
