@@ -3,8 +3,8 @@
 Two workers under one uid could signal each other's programs in the `seccomp` tier, and would share the kernel's
 count of processes per user in every tier. So ids are taken from a range nobody else uses, and each one in use is
 marked by an abstract unix socket bound to its number: it needs no directory, no clean-up and no privilege, and the
-kernel drops it with the last process that holds it, however that process ends. Such names belong to a network namespace:
-containers with networks of their own do not see each other's, and may take the same ids.
+kernel drops it with the last process that holds it, however that process ends. Such names belong to a network
+namespace: containers with networks of their own do not see each other's, and may take the same ids.
 
 Somebody who binds such names for mischief makes us skip their numbers, and nothing worse.
 """
