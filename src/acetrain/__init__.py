@@ -4,26 +4,43 @@
 
     trainer = GRPOTrainer(model, reward_funcs=RuleReward(mode="binary"), ...)
 
+General layout: `_scoring` makes an answer and its tests a `Score`, `_rewards` makes that a number for TRL, `_node` lets
+many processes share one judge. Neighbours call `verl`, `openrlhf` and `eval_test_cases`, one module each.
+
 Importing this package imports no torch, transformers or TRL: names are loaded when they are used.
 """
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._node import NodeJudge as NodeJudge
+    from ._rewards import AsyncRuleReward as AsyncRuleReward
     from ._rewards import RuleReward as RuleReward
     from ._scoring import Score as Score
     from ._scoring import score_all as score_all
 
-_HOMES = {"RuleReward": "_rewards", "Score": "_scoring", "score_all": "_scoring"}
+_HOMES = {
+    "AsyncRuleReward": "_rewards",
+    "NodeJudge": "_node",
+    "RuleReward": "_rewards",
+    "Score": "_scoring",
+    "score_all": "_scoring",
+}
 
-__all__ = ["RuleReward", "Score", "score_all"]
+__all__ = ["AsyncRuleReward", "NodeJudge", "RuleReward", "Score", "score_all"]
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,25 +8,39 @@ completion; None ("could not judge") is left out of the group's baseline. The te
 JSON list as text, as `acedata export` writes it (data sets merge nested columns), or a list of texts.
 
 The reward never raises for a program or for a row, and never waits for a hanging program longer than its limits. It is
-cheap to make, opens its sandbox at the first call, may be pickled, and works after a fork: the child opens its own.
+cheap to make, opens its judge at the first call, may be pickled, and works after a fork: the child opens its own.
 """
 
 from __future__ import annotations
 
-import re
+import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from acesandbox import Limits, Sandbox
+from acesandbox import Limits, Sandbox, SandboxError
 
-from ._scoring import BAD_TESTS, UNJUDGED, Score, Tally, completion_text, score_all
+from ._scoring import (
+    BAD_TESTS,
+    NO_CODE,
+    UNJUDGED,
+    UNREADABLE,
+    Judge,
+    SandboxJudge,
+    Score,
+    Tally,
+    completion_text,
+    logger,
+    score_all,
+)
 
 Mode = Literal["binary", "pass_rate"]
 Unsealed = Literal["count", "zero", "unknown"]
 
-_R1 = re.compile(r"\s*<think>.*?</think>.*?```python\n.*?```\s*", re.DOTALL)
+SHARED = "ACETRAIN_SHARED_JUDGE"
+GIVE_UP_AFTER = 3
 
 
 class RuleReward:
@@ -36,21 +50,28 @@ class RuleReward:
         mode: "binary": 1.0 only when every test passes (the paper's rule reward). "pass_rate": share of tests passed.
         bonus: added when every test passes (0.5 with "pass_rate" is what the released code did).
         tests_column: name of the data set's column with the tests.
-        skip_shown: this many tests at the head of the list are shown in the prompt and do not count.
+        skip_shown: this many tests at the head of the list are shown in the prompt and do not count; or the name of
+            the column that says how many.
         prefilled: completions go on inside a code block that the prompt opened.
         format_reward: added when the answer has the form `<think>…</think> … ```python …``` ` (R1-style start).
         overlong: (soft, hard, penalty): from `soft` completion tokens on, up to `penalty` is taken off, all of it at
             `hard`. None: length does not count.
         unsealed: tests that could only be judged where a program might forge them: "count" them like others, score
             the whole completion "zero", or leave it out as "unknown". How many there were is always logged.
+        fail_fast: stop each program at its first test that does not pass. Saves time where answers are long and wrong,
+            and makes the pass rates in the log those of the tests until then. Only with "binary".
         limits: of the sandbox; None: 1 s CPU per test, 2 s per program.
         sandbox: use this one instead of an own one (it is then not closed here).
-        workers: of an own sandbox; None: one per core.
+        shared: use the node's one judge, together with all processes that ask for the same limits, workers and
+            fail_fast (docs/rewards.md). None: what the environment variable ACETRAIN_SHARED_JUDGE says, "1" or "0".
+        workers: of the own or the shared judge; None: one per core.
         name: of the columns in the trainer's log.
 
     Raises:
         ValueError: an argument is not one of those above.
     """
+
+    _judge: Judge | None
 
     def __init__(
         self,
@@ -58,13 +79,15 @@ class RuleReward:
         *,
         bonus: float = 0.0,
         tests_column: str = "test_cases",
-        skip_shown: int = 0,
+        skip_shown: int | str = 0,
         prefilled: bool = False,
         format_reward: float = 0.0,
         overlong: tuple[int, int, float] | None = None,
         unsealed: Unsealed = "count",
+        fail_fast: bool = False,
         limits: Limits | None = None,
         sandbox: Sandbox | None = None,
+        shared: bool | None = None,
         workers: int | None = None,
         name: str = "rule_reward",
     ) -> None:
@@ -72,12 +95,16 @@ class RuleReward:
             raise ValueError(f'mode must be "binary" or "pass_rate", not {mode!r}')
         if unsealed not in ("count", "zero", "unknown"):
             raise ValueError(f'unsealed must be "count", "zero" or "unknown", not {unsealed!r}')
-        if overlong is not None and not 0 <= overlong[0] < overlong[1]:
+        if overlong is not None and not (len(overlong) == 3 and 0 <= overlong[0] < overlong[1]):
             raise ValueError(
                 f"overlong must be (soft, hard, penalty) with 0 <= soft < hard, not {overlong!r}"
             )
-        if skip_shown < 0:
+        if isinstance(skip_shown, int) and skip_shown < 0:
             raise ValueError(f"skip_shown must be 0 or more, not {skip_shown}")
+        if fail_fast and mode != "binary":
+            raise ValueError('fail_fast leaves tests out, so it goes with mode="binary" only')
+        if sandbox is not None and (shared or workers is not None or limits is not None or fail_fast):
+            raise ValueError("with a sandbox of yours, its own limits, workers and fail_fast count")
         self.mode: Mode = mode
         self.bonus = bonus
         self.tests_column = tests_column
@@ -86,12 +113,13 @@ class RuleReward:
         self.format_reward = format_reward
         self.overlong = overlong
         self.unsealed: Unsealed = unsealed
+        self.fail_fast = fail_fast
         self.limits = limits or Limits(cpu_s=1.0, program_cpu_s=2.0)
+        self.shared = shared_by_environment() if shared is None else shared
         self.workers = workers
         self.__name__ = name
         self._given = sandbox
-        self._own: Sandbox | None = None
-        self._lock = threading.Lock()
+        self._forget()
 
     def __call__(
         self,
@@ -108,92 +136,209 @@ class RuleReward:
         Raises:
             KeyError: the data set has no column of that name.
             acesandbox.IsolationUnavailable: this machine cannot judge anything, now or later.
+            acesandbox.SandboxError: not one program could be judged in three calls in a row.
         """
         started = time.perf_counter()
-        scores = self.scores(completions, self._tests(columns))
+        skip = self.skip_shown
+        scores = self.scores(
+            completions,
+            _column(columns, self.tests_column, "the tests"),
+            _column(columns, skip, "the numbers of shown tests") if isinstance(skip, str) else skip,
+        )
         rewards = [
-            self._reward(score, completion, completion_ids[n] if completion_ids is not None else None)
-            for n, (score, completion) in enumerate(zip(scores, completions, strict=True))
+            self.reward(score, completion, None if completion_ids is None else len(completion_ids[number]))
+            for number, (score, completion) in enumerate(zip(scores, completions, strict=True))
         ]
         if log_metric is not None:
-            self._log(log_metric, scores, time.perf_counter() - started)
+            self._log(log_metric, scores, rewards, time.perf_counter() - started)
         if log_extra is not None:
             log_extra(f"{self.__name__}/status", [score.status for score in scores])
             log_extra(f"{self.__name__}/pass_rate", [score.pass_rate for score in scores])
         return rewards
 
-    def scores(self, completions: Sequence[object], tests: Sequence[object]) -> list[Score]:
-        """What came of each completion, before it is made a number."""
-        return score_all(
-            self._sandbox(), completions, tests, skip_shown=self.skip_shown, prefilled=self.prefilled
+    def scores(
+        self,
+        completions: Sequence[object],
+        tests: Sequence[object],
+        skip_shown: int | Sequence[object] | None = None,
+    ) -> list[Score]:
+        """What came of each completion, before it is made a number.
+
+        Args:
+            completions: answers, as strings or message lists.
+            tests: of each, a list of texts or such a list as JSON.
+            skip_shown: how many tests at the head do not count, one number or one per completion; None: the number
+                that the reward was made with.
+        """
+        if skip_shown is None:
+            skip_shown = self.skip_shown if isinstance(self.skip_shown, int) else 0
+        scores = score_all(
+            self._opened(), completions, tests, skip_shown=skip_shown, prefilled=self.prefilled
         )
+        self._watch(scores)
+        return scores
 
-    def asynchronous(self) -> Callable[..., Any]:
-        """The same reward as a coroutine function: TRL runs it next to other asynchronous rewards."""
+    def reward(self, score: Score, completion: object = "", length: int | None = None) -> float | None:
+        """The number for one score; None where nothing can be said.
 
-        async def reward(*args: Any, **columns: Any) -> list[float | None]:
-            import asyncio
-
-            return await asyncio.to_thread(self, *args, **columns)
-
-        reward.__name__ = self.__name__
-        return reward
-
-    def close(self) -> None:
-        """Ends the own sandbox. The next call opens another."""
-        with self._lock:
-            own, self._own = self._own, None
-        if own is not None:
-            own.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_own", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _own=None, _lock=threading.Lock())
-
-    def _tests(self, columns: dict[str, Any]) -> Sequence[object]:
-        try:
-            tests: Sequence[object] = columns[self.tests_column]
-        except KeyError:
-            given = ", ".join(sorted(columns)) or "none"
-            raise KeyError(
-                f"the data set has no column {self.tests_column!r} with the tests; its columns: {given}"
-            ) from None
-        return tests
-
-    def _sandbox(self) -> Sandbox:
-        if self._given is not None:
-            return self._given
-        with self._lock:
-            if self._own is None:
-                self._own = Sandbox(workers=self.workers, limits=self.limits)
-            return self._own
-
-    def _reward(self, score: Score, completion: object, ids: Sequence[int] | None) -> float | None:
+        Args:
+            score: what came of the completion.
+            completion: its text, for the format reward.
+            length: its tokens, for the length penalty; None: not known, so none is taken.
+        """
         if score.unknown:
             return None
-        forgeable = score.sealed < score.tests and score.status != "no_code"
+        forgeable = score.sealed < score.tests
         if forgeable and self.unsealed == "unknown":
             return None
         reward = 0.0
         if not (forgeable and self.unsealed == "zero"):
             reward = float(score.all_passed) if self.mode == "binary" else score.pass_rate
             reward += self.bonus * score.all_passed
-        if self.format_reward and _R1.fullmatch(completion_text(completion)):
+        if self.format_reward and has_r1_form(completion_text(completion)):
             reward += self.format_reward
-        if self.overlong is not None and ids is not None:
+        if self.overlong is not None and length is not None:
             soft, hard, penalty = self.overlong
-            reward -= penalty * min(1.0, max(0.0, (len(ids) - soft) / (hard - soft)))
+            reward -= penalty * min(1.0, max(0.0, (length - soft) / (hard - soft)))
         return reward
 
-    def _log(self, log_metric: Callable[[str, float], None], scores: Sequence[Score], seconds: float) -> None:
+    def asynchronous(self) -> AsyncRuleReward:
+        """The same reward as a coroutine: TRL awaits it together with other asynchronous rewards."""
+        return AsyncRuleReward(self)
+
+    def close(self) -> None:
+        """Ends the own sandbox, or gives up the shared one. The next call opens another."""
+        with self._current_lock():
+            own, self._judge = self._judge, None
+        if own is not None:
+            own.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_judge", "_lock", "_pid", "_fruitless")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._judge = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._fruitless = 0
+
+    def _current_lock(self) -> threading.Lock:
+        if self._pid != os.getpid():  # a thread that this child does not have may hold the old lock
+            self._lock = threading.Lock()
+            self._pid = os.getpid()
+        return self._lock
+
+    def _opened(self) -> Judge:
+        if self._given is not None:
+            return SandboxJudge(self._given)
+        with self._current_lock():
+            if self._judge is None:
+                if self.shared:
+                    from ._node import NodeJudge
+
+                    self._judge = NodeJudge(
+                        limits=self.limits, workers=self.workers, fail_fast=self.fail_fast
+                    )
+                else:
+                    self._judge = SandboxJudge(
+                        Sandbox(
+                            workers=self.workers,
+                            limits=self.limits,
+                            fail_fast=self.fail_fast,
+                            keep_output=False,
+                        )
+                    )
+            return self._judge
+
+    def _watch(self, scores: Sequence[Score]) -> None:
+        """A lost program is None; a judge that is lost for good must not let a run go on with None alone."""
+        lost = [score for score in scores if score.status == UNJUDGED]
+        if not lost:
+            self._fruitless = 0 if any(score.judged for score in scores) else self._fruitless
+            return
+        logger.warning("%d of %d programs could not be judged: %s", len(lost), len(scores), lost[0].why)
+        if any(score.judged for score in scores):
+            self._fruitless = 0
+            return
+        self._fruitless += 1
+        if self._fruitless >= GIVE_UP_AFTER:
+            raise SandboxError(
+                f"no program could be judged in {self._fruitless} calls in a row; the last reason: {lost[-1].why}"
+            )
+
+    def _log(
+        self,
+        log_metric: Callable[[str, float], None],
+        scores: Sequence[Score],
+        rewards: Sequence[float | None],
+        seconds: float,
+    ) -> None:
+        # The same names in every call: a trainer averages a name over the calls that logged it.
         tally, name = Tally.of(scores), self.__name__
-        count = max(1, tally.completions)
-        log_metric(f"{name}/pass_rate", sum(score.pass_rate for score in scores) / count)
-        log_metric(f"{name}/all_passed", sum(score.all_passed for score in scores) / count)
-        log_metric(f"{name}/sealed", tally.sealed / tally.tests if tally.tests else 1.0)
+        if tally.known:
+            log_metric(f"{name}/pass_rate", tally.pass_rate)
+            log_metric(f"{name}/all_passed", tally.all_passed_share)
+        log_metric(f"{name}/sealed", tally.sealed_share)
+        log_metric(f"{name}/unknown", sum(reward is None for reward in rewards) / max(1, len(rewards)))
         log_metric(f"{name}/seconds", seconds)
-        log_metric(f"{name}/cpu_seconds", sum(score.cpu_s for score in scores))
-        for status in ("cpu_timeout", "wall_timeout", "no_code", UNJUDGED, BAD_TESTS):
-            log_metric(f"{name}/{status}", tally.statuses[status] / count)
+        log_metric(f"{name}/cpu_seconds", tally.cpu_s)
+        log_metric(f"{name}/timeout", tally.share("cpu_timeout", "wall_timeout"))
+        for status in ("failed", "error", "syntax_error", NO_CODE, UNREADABLE, UNJUDGED, BAD_TESTS):
+            log_metric(f"{name}/{status}", tally.share(status))
+
+
+class AsyncRuleReward:
+    """A `RuleReward` whose call is a coroutine. Judging runs in a thread; the event loop is not blocked."""
+
+    def __init__(self, reward: RuleReward) -> None:
+        self.rule = reward
+        self.__name__ = reward.__name__
+
+    async def __call__(self, *args: Any, **columns: Any) -> list[float | None]:
+        """As `RuleReward.__call__`."""
+        return await asyncio.to_thread(self.rule, *args, **columns)
+
+    def close(self) -> None:
+        """As `RuleReward.close`."""
+        self.rule.close()
+
+
+def has_r1_form(text: str) -> bool:
+    """Whether an answer thinks first and ends with a Python block: `<think>…</think> … ```python …``` `.
+
+    Reads the text a fixed number of times: a pattern with three open ends would be cubic in a hostile one.
+    """
+    body = text.strip()
+    if not body.startswith("<think>"):
+        return False
+    thought = body.find("</think>")
+    opened = body.find("```python\n", thought)
+    return (
+        thought >= 0 and opened >= 0 and body.endswith("```") and len(body) - 3 >= opened + len("```python\n")
+    )
+
+
+def shared_by_environment() -> bool:
+    """What ACETRAIN_SHARED_JUDGE says; False where it is not set.
+
+    Raises:
+        ValueError: neither "1" nor "0".
+    """
+    value = os.environ.get(SHARED, "0")
+    if value not in ("0", "1"):
+        raise ValueError(f'{SHARED} must be "1" or "0", not {value!r}')
+    return value == "1"
+
+
+def _column(columns: dict[str, Any], name: str, what: str) -> Sequence[object]:
+    try:
+        values: Sequence[object] = columns[name]
+    except KeyError:
+        given = ", ".join(sorted(columns)) or "none"
+        raise KeyError(f"the data set has no column {name!r} with {what}; its columns: {given}") from None
+    return values

@@ -1,6 +1,6 @@
 """From a model's answer and a list of tests to what came of it: the core under every reward and adapter.
 
-    answer ──extract──▶ program ──acesandbox──▶ Verdict ──▶ Score
+    answer ──extract──▶ program ──Judge──▶ Score          a Judge is `SandboxJudge` here, or `NodeJudge` (_node.py)
 
 Three outcomes are kept apart. The program's fault is a score (no code, wrong, hanging, crashing, forging: 0 of n). The
 data's fault (tests that are no list of texts, an empty list) and our fault (`SandboxError` after the retry) are
@@ -10,17 +10,24 @@ data's fault (tests that are no list of texts, an empty list) and our fault (`Sa
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from acedata import extract_code
-from acesandbox import Asserts, BadInput, Sandbox, SandboxError, Status, Verdict
+from acesandbox import Asserts, BadInput, Sandbox, SandboxError, Verdict
 
 NO_CODE = "no_code"
+UNREADABLE = "unreadable"
 UNJUDGED = "unjudged"
 BAD_TESTS = "bad_tests"
+
+MAX_PROGRAM = 1 << 20
+MAX_TESTS_TEXT = 8 << 20  # the sandbox takes more; a list of tests of this size is an accident
+
+logger = logging.getLogger("acetrain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,15 @@ class Score:
     """What came of one completion.
 
     Attributes:
-        status: "passed" when every test passed; otherwise the status of the first test that did not; "no_code" where
-            the answer has no program; "unjudged" (ours) or "bad_tests" (the data's) where nothing can be said.
+        status: "passed" when every test passed; otherwise the status of the first test that was run and did not
+            (`acesandbox.Status`). Without a verdict: "no_code" (the answer has no program), "unreadable" (a program
+            with a NUL, a lone surrogate, or of more than 2**20 bytes), "unjudged" (our fault) or "bad_tests" (the
+            data's).
         passed, tests: how many of how many tests passed, without those that the prompt showed if they are left out.
-        sealed: of the tests, those that were judged where the program could not forge.
-        cpu_s: CPU seconds of the program over all tests.
-        why: for people, where the status is unknown.
+        sealed: of the tests, those that were judged where the program could not forge. Where nothing was run nothing
+            was forged, so all of them.
+        cpu_s: CPU seconds of all the program's processes, its loading included.
+        why: for people, where there is no verdict.
     """
 
     status: str
@@ -42,6 +52,11 @@ class Score:
     sealed: int = 0
     cpu_s: float = 0.0
     why: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether a program was run."""
+        return self.status not in (NO_CODE, UNREADABLE, UNJUDGED, BAD_TESTS)
 
     @property
     def unknown(self) -> bool:
@@ -58,16 +73,35 @@ class Score:
         return self.passed / self.tests if self.tests else 0.0
 
 
+class Judge(Protocol):
+    """Who judges: a sandbox of this process, or the node's."""
+
+    def open(self) -> object:
+        """Makes sure that programs can be judged at all.
+
+        Raises:
+            acesandbox.SandboxError: they cannot.
+        """
+
+    def scores(self, jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Score]:
+        """One score per (program, tests), in order; "unjudged" where it failed twice."""
+
+    def close(self) -> None:
+        """Gives up what `open` took."""
+
+
 @dataclass(slots=True)
 class Tally:
-    """Sums over the completions of one call, for a trainer's log."""
+    """Sums over the completions of one call, for a trainer's log. What is unknown is in no mean."""
 
     completions: int = 0
     unknown: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    passed: int = 0
-    tests: int = 0
+    all_passed: int = 0
+    pass_rates: float = 0.0
+    judged_tests: int = 0
     sealed: int = 0
+    cpu_s: float = 0.0
 
     @classmethod
     def of(cls, scores: Sequence[Score]) -> Tally:
@@ -75,14 +109,43 @@ class Tally:
         for score in scores:
             tally.statuses[score.status] += 1
             tally.unknown += score.unknown
-            tally.passed += score.passed
-            tally.tests += score.tests
-            tally.sealed += score.sealed
+            tally.all_passed += score.all_passed
+            tally.pass_rates += score.pass_rate
+            tally.cpu_s += score.cpu_s
+            if score.judged:
+                tally.judged_tests += score.tests
+                tally.sealed += score.sealed
         return tally
+
+    @property
+    def known(self) -> int:
+        return self.completions - self.unknown
+
+    @property
+    def pass_rate(self) -> float:
+        """Mean over the known completions; 0 where there is none."""
+        return self.pass_rates / self.known if self.known else 0.0
+
+    @property
+    def all_passed_share(self) -> float:
+        return self.all_passed / self.known if self.known else 0.0
+
+    @property
+    def sealed_share(self) -> float:
+        """Of the tests that were run."""
+        return self.sealed / self.judged_tests if self.judged_tests else 1.0
+
+    def share(self, *statuses: str) -> float:
+        """Of all completions, those with one of these statuses."""
+        return (
+            sum(self.statuses[status] for status in statuses) / self.completions if self.completions else 0.0
+        )
 
 
 def read_tests(value: object) -> list[str]:
     """The tests of one row: a list of texts, or such a list as JSON (the form that data sets keep without harm).
+
+    Arrays (what verl reads from Parquet) count as lists.
 
     Raises:
         BadInput: it is neither, or it is empty.
@@ -90,8 +153,10 @@ def read_tests(value: object) -> list[str]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadInput("the tests are a text that is no JSON list") from None
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise BadInput(f"the tests must be a list of texts, or one as JSON, not {type(value).__name__}")
     tests = list(value)
@@ -100,6 +165,9 @@ def read_tests(value: object) -> list[str]:
     for number, test in enumerate(tests):
         if not isinstance(test, str):
             raise BadInput(f"tests[{number}] must be a text, not {type(test).__name__}")
+    size = sum(map(len, tests))
+    if size > MAX_TESTS_TEXT:
+        raise BadInput(f"the tests have {size:,} characters; the limit is {MAX_TESTS_TEXT:,}")
     return tests
 
 
@@ -128,20 +196,21 @@ def _parts(content: object) -> str:
 
 
 def score_all(
-    sandbox: Sandbox,
+    judge: Judge | Sandbox,
     completions: Sequence[object],
     tests: Sequence[object],
     *,
-    skip_shown: int = 0,
+    skip_shown: int | Sequence[object] = 0,
     prefilled: bool = False,
 ) -> list[Score]:
     """Judges completions against their tests, in order; never raises for a bad program or a bad row.
 
     Args:
-        sandbox: who judges; shared and reused.
+        judge: who judges; shared and reused.
         completions: answers as strings or message lists.
         tests: of each completion, as `read_tests` takes them.
-        skip_shown: this many tests at the head of each list were shown in the prompt and do not count.
+        skip_shown: this many tests at the head of each list were shown in the prompt and do not count; one number, or
+            one per completion.
         prefilled: the answers go on inside a code block that the prompt opened.
 
     Raises:
@@ -151,36 +220,54 @@ def score_all(
     """
     if len(completions) != len(tests):
         raise ValueError(f"{len(completions)} completions, but tests for {len(tests)}")
-    sandbox.open()
+    shown = [skip_shown] * len(tests) if isinstance(skip_shown, int) else list(skip_shown)
+    if len(shown) != len(tests):
+        raise ValueError(f"{len(completions)} completions, but {len(shown)} numbers of shown tests")
+    if isinstance(judge, Sandbox):
+        judge = SandboxJudge(judge)
+    judge.open()
     scores: list[Score | None] = [None] * len(completions)
-    jobs: list[tuple[int, str, Asserts]] = []
-    known: dict[int, tuple[object, Asserts | BadInput]] = {}  # rows of one prompt often share the list itself
-    for number, (completion, given) in enumerate(zip(completions, tests, strict=True)):
-        kept = known.get(id(given))
-        if kept is None or kept[0] is not given:
-            kept = known[id(given)] = (given, _asserts(given, skip_shown))
-        asserts = kept[1]
+    jobs: list[tuple[str, Asserts]] = []
+    places: list[int] = []
+    # Rows of one prompt share their tests: by value where they are a text, by identity where they are a list.
+    known: dict[object, tuple[object, Asserts | BadInput]] = {}
+    for number, (completion, given, skip) in enumerate(zip(completions, tests, shown, strict=True)):
+        key = (given if isinstance(given, str) else id(given), str(skip))
+        if key not in known:
+            known[key] = (given, _asserts(given, skip))  # keeps the list alive, and with it its identity
+        asserts = known[key][1]
         if isinstance(asserts, BadInput):
             scores[number] = Score(BAD_TESTS, why=str(asserts))
             continue
-        program = extract_code(completion_text(completion), prefilled)
+        try:
+            program = extract_code(completion_text(completion), prefilled)
+        except Exception as error:  # a bug of ours must not end a training run
+            logger.warning("no program could be extracted from an answer", exc_info=True)
+            scores[number] = Score(UNJUDGED, why=f"extraction failed: {type(error).__name__}: {error}")
+            continue
         if program is None:
-            scores[number] = Score(NO_CODE, tests=len(asserts))
+            scores[number] = Score(NO_CODE, tests=len(asserts), sealed=len(asserts))
         elif (refusal := _refused(program)) is not None:
-            scores[number] = Score("error", tests=len(asserts), sealed=len(asserts), why=refusal)
+            scores[number] = Score(UNREADABLE, tests=len(asserts), sealed=len(asserts), why=refusal)
         else:
-            jobs.append((number, program, asserts))
-    for (number, _, _), verdict in zip(jobs, _verdicts(sandbox, jobs), strict=True):
-        scores[number] = _score(verdict)
+            jobs.append((program, asserts))
+            places.append(number)
+    for number, score in zip(places, judge.scores(jobs), strict=True):
+        scores[number] = score
     return [score for score in scores if score is not None]
 
 
-def _asserts(given: object, skip_shown: int) -> Asserts | BadInput:
+def _asserts(given: object, skip: object) -> Asserts | BadInput:
     try:
         tests = read_tests(given)
-        if len(tests) <= skip_shown:
-            raise BadInput(f"all of the {len(tests)} tests were shown in the prompt; none is left to score")
-        return Asserts(tests[skip_shown:])
+        if isinstance(skip, bool) or not hasattr(skip, "__index__"):
+            raise BadInput(f"the number of shown tests must be a whole number, not {skip!r}")
+        shown = skip.__index__()
+        if not 0 <= shown < len(tests):
+            raise BadInput(
+                f"{shown} of the {len(tests)} tests were shown in the prompt; none is left to score"
+            )
+        return Asserts(tests[shown:])
     except BadInput as error:
         return error
 
@@ -188,37 +275,49 @@ def _asserts(given: object, skip_shown: int) -> Asserts | BadInput:
 def _refused(program: str) -> str | None:
     """Why no interpreter would read this text; the sandbox takes everything else."""
     if "\0" in program:
-        return "the program holds a NUL byte"
+        return "the program holds a NUL character"
     try:
         size = len(program.encode())
     except UnicodeEncodeError:
         return "the program holds a lone surrogate"
-    return f"the program has {size:,} bytes" if size > _MAX_PROGRAM else None
+    return f"the program has {size:,} bytes; the limit is {MAX_PROGRAM:,}" if size > MAX_PROGRAM else None
 
 
-_MAX_PROGRAM = 1 << 20
+class SandboxJudge:
+    """Judges in a sandbox of this process."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+
+    def open(self) -> object:
+        return self.sandbox.open()
+
+    def scores(self, jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Score]:
+        """In order. What could not be judged is tried once more when its turn comes."""
+        stream: Iterator[Any] = self.sandbox.judge_many(jobs, return_errors=True)
+        for (program, tests), verdict in zip(jobs, stream, strict=True):
+            if isinstance(verdict, SandboxError):
+                try:
+                    verdict = self.sandbox.judge(program, tests)
+                except SandboxError as error:
+                    yield Score(UNJUDGED, why=f"{type(error).__name__}: {error}")
+                    continue
+            yield score_of(verdict)
+
+    def close(self) -> None:
+        self.sandbox.close()
 
 
-def _verdicts(sandbox: Sandbox, jobs: list[tuple[int, str, Asserts]]) -> Iterator[Verdict | SandboxError]:
-    """In order. What could not be judged is tried once more at the end of the line."""
-    stream: Iterator[Any] = sandbox.judge_many(
-        ((program, tests) for _, program, tests in jobs), return_errors=True
-    )
-    for (_, program, tests), verdict in zip(jobs, stream, strict=True):
-        if isinstance(verdict, SandboxError):
-            try:
-                yield sandbox.judge(program, tests)
-            except SandboxError as error:
-                yield error
-        else:
-            yield verdict
+def score_of(verdict: Verdict) -> Score:
+    """A verdict in numbers.
 
-
-def _score(verdict: Verdict | SandboxError) -> Score:
-    if isinstance(verdict, SandboxError):
-        return Score(UNJUDGED, why=f"{type(verdict).__name__}: {verdict}")
-    results: Any = verdict.tests
-    passed = sum(1 for result in results if result.passed)
-    first = next((result.status.value for result in results if not result.passed), Status.PASSED.value)
-    sealed = sum(1 for result in results if result.sealed)
-    return Score(first, passed, len(results), sealed, sum(result.cpu_s for result in results))
+    A test that no interpreter can read makes the row a bad one: the judge finds that out before it loads any program,
+    so no program can bring it about. A test that merely raises counts as not passed.
+    """
+    results = verdict.tests
+    for number, result in enumerate(results):
+        if result.mode == "broken":
+            return Score(BAD_TESTS, why=f"tests[{number}] cannot be read: {result.message or result.why}")
+    passed = sum(result.passed for result in results)
+    sealed = sum(result.sealed for result in results)
+    return Score(verdict.status.value, passed, len(results), sealed, verdict.cpu_s)

@@ -1,0 +1,386 @@
+"""The rule reward keeps its word: numbers for programs, None for what is not theirs, and it never ends a run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import pytest
+
+import acetrain
+from acesandbox import Asserts, IsolationUnavailable, Limits, Sandbox, SandboxError
+from acetrain import RuleReward, Score, score_all
+from acetrain._rewards import has_r1_form
+from acetrain._scoring import NO_CODE, UNJUDGED, UNREADABLE, Tally, completion_text, read_tests
+from tests.train.answers import HALF, HOSTILE, RIGHT, TESTS, WRONG, block
+
+QUICK = Limits(cpu_s=0.1, program_cpu_s=0.2, load_cpu_s=0.2, idle_s=0.5)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(workers=1, limits=QUICK) as made:
+        yield made
+
+
+def ask(reward: Any, completions: list[Any], tests: Any = None, **more: Any) -> list[float | None]:
+    column = [json.dumps(TESTS)] * len(completions) if tests is None else tests
+    return reward(["p"] * len(completions), completions, None, **{reward.tests_column: column}, **more)
+
+
+# The numbers.
+
+
+def test_binary_pays_for_all_tests_and_pass_rate_for_each(sandbox: Sandbox) -> None:
+    answers = [RIGHT, HALF, WRONG]
+    assert ask(RuleReward(sandbox=sandbox), answers) == [1.0, 0.0, 0.0]
+    assert ask(RuleReward("pass_rate", sandbox=sandbox), answers) == [1.0, 0.5, 0.0]
+
+
+def test_bonus_is_the_released_codes_half_point_for_a_full_pass(sandbox: Sandbox) -> None:
+    reward = RuleReward("pass_rate", bonus=0.5, sandbox=sandbox)
+    assert ask(reward, [RIGHT, HALF, WRONG]) == [1.5, 0.5, 0.0]
+
+
+def test_tests_come_as_json_or_as_lists_or_as_arrays(sandbox: Sandbox) -> None:
+    forms = [json.dumps(TESTS), TESTS, tuple(TESTS), numpy.array(TESTS)]
+    assert ask(RuleReward(sandbox=sandbox), [RIGHT] * 4, forms) == [1.0] * 4
+
+
+def test_answers_come_as_texts_or_as_messages(sandbox: Sandbox) -> None:
+    forms = [
+        RIGHT,
+        [{"role": "assistant", "content": RIGHT}],
+        [{"role": "assistant", "content": [{"type": "text", "text": RIGHT}]}],
+        [{"role": "assistant", "content": WRONG}, {"role": "assistant", "content": RIGHT}],
+    ]
+    assert ask(RuleReward(sandbox=sandbox), forms) == [1.0] * 4
+    assert completion_text([{"role": "user", "content": RIGHT}]) == completion_text(7) == ""
+
+
+def test_tests_that_the_prompt_showed_do_not_count(sandbox: Sandbox) -> None:
+    knows_two = block("def add(a, b):\n    return {(1, 2): 3, (2, 2): 4}[a, b]")
+    assert ask(RuleReward("pass_rate", sandbox=sandbox), [knows_two]) == [0.5]
+    assert ask(RuleReward("pass_rate", skip_shown=2, sandbox=sandbox), [knows_two]) == [0.0]
+    by_column = RuleReward("pass_rate", skip_shown="n_shown", sandbox=sandbox)
+    assert ask(by_column, [knows_two, knows_two], n_shown=[0, 2]) == [0.5, 0.0]
+    with pytest.raises(KeyError, match="n_shown"):
+        ask(by_column, [RIGHT])
+
+
+def test_length_is_paid_from_soft_to_hard(sandbox: Sandbox) -> None:
+    reward = RuleReward(overlong=(10, 20, 0.5), sandbox=sandbox)
+    ids = [[0] * length for length in (10, 15, 20, 99)]
+    assert reward(["p"] * 4, [RIGHT] * 4, ids, test_cases=[TESTS] * 4) == [1.0, 0.75, 0.5, 0.5]
+
+
+def test_format_is_paid_beside_the_tests(sandbox: Sandbox) -> None:
+    thought = "<think>easy</think>\n```python\ndef add(a, b):\n    return a + b\n```"
+    reward = RuleReward(format_reward=0.25, sandbox=sandbox)
+    assert ask(reward, [thought, RIGHT, thought.replace("a + b", "99")]) == [1.25, 1.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("<think>x</think>```python\ny\n```", True),
+        ("  <think>x</think> so ```python\ny\n``` \n", True),
+        ("<think></think>```python\n```", True),
+        ("<think>x</think>```python\n``", False),
+        ("<think>x```python\ny\n```", False),
+        ("x</think>```python\ny\n```", False),
+        ("<think>```python\ny\n```</think>", False),
+        ("<think>x</think>```python\ny\n``` that is all", False),
+        ("", False),
+    ],
+)
+def test_r1_form(text: str, has: bool) -> None:
+    assert has_r1_form(text) is has
+
+
+def test_r1_form_is_read_in_linear_time() -> None:
+    hostile = "<think>" + "</think>```python\n``` " * 50_000 + "x"
+    started = time.process_time()
+    assert not has_r1_form(hostile)
+    assert time.process_time() - started < 0.5
+
+
+def test_unsealed_tests_count_or_not_as_was_asked(sandbox: Sandbox) -> None:
+    # The test looks into the program's own module, which can be judged in the program's process only.
+    tests = [["import sys\nassert sys.modules[add.__module__].__dict__['add'](1, 2) == 3"]]
+    verdict = sandbox.judge("def add(a, b):\n    return a + b", Asserts(tests[0]))
+    assert verdict.passed and not verdict.sealed, "this test needs an unsealed one to say anything"
+    assert ask(RuleReward(sandbox=sandbox), [RIGHT], tests) == [1.0]
+    assert ask(RuleReward(sandbox=sandbox, unsealed="zero"), [RIGHT], tests) == [0.0]
+    assert ask(RuleReward(sandbox=sandbox, unsealed="unknown"), [RIGHT], tests) == [None]
+    assert ask(RuleReward(sandbox=sandbox, unsealed="unknown"), ["", RIGHT]) == [0.0, 1.0]
+
+
+# What is nobody's number.
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        None,
+        "not JSON",
+        "[" * 100_000,
+        "{}",
+        '"assert add(1, 2) == 3"',
+        [],
+        "[]",
+        [1, 2],
+        {"a": 1},
+        b"[]",
+        ["assert add(1, 2) == 3", "assert add(1, 2 =="],
+        ["assert add(1, 2) == '\ud800'"],
+        ["x" * (9 << 20)],
+    ],
+    ids=lambda tests: repr(tests)[:30],
+)
+def test_bad_tests_are_none_and_their_neighbours_are_judged(sandbox: Sandbox, tests: object) -> None:
+    logged: dict[str, float] = {}
+    rewards = ask(
+        RuleReward(sandbox=sandbox),
+        [RIGHT, RIGHT, WRONG],
+        [TESTS, tests, TESTS],
+        log_metric=logged.__setitem__,
+    )
+    assert rewards == [1.0, None, 0.0]
+    assert logged["rule_reward/bad_tests"] == logged["rule_reward/unknown"] == pytest.approx(1 / 3)
+    assert logged["rule_reward/pass_rate"] == 0.5, "what is unknown must be in no mean"
+
+
+def test_a_row_without_a_test_left_is_a_bad_row(sandbox: Sandbox) -> None:
+    reward = RuleReward(skip_shown=1, sandbox=sandbox)
+    assert ask(reward, [RIGHT, RIGHT], [TESTS[:1], TESTS]) == [None, 1.0]
+
+
+def test_a_test_that_raises_is_not_passed_whoever_raised(sandbox: Sandbox) -> None:
+    # A program must not be able to choose None over 0.0.
+    assert ask(RuleReward("pass_rate", sandbox=sandbox), [RIGHT], [[TESTS[0], "assert nobody(1) == 2"]]) == [
+        0.5
+    ]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_answer_gets_zero_and_its_neighbours_their_due(sandbox: Sandbox, name: str) -> None:
+    assert ask(RuleReward("pass_rate", sandbox=sandbox), [RIGHT, HOSTILE[name], HALF]) == [1.0, 0.0, 0.5]
+
+
+def test_a_hanging_answer_costs_its_limit_and_says_so(sandbox: Sandbox) -> None:
+    logged: dict[str, float] = {}
+    hanging = [block("while True:\n    pass"), block("def add(a, b):\n    while True:\n        pass")]
+    assert ask(RuleReward(sandbox=sandbox), [*hanging, RIGHT], log_metric=logged.__setitem__) == [
+        0.0,
+        0.0,
+        1.0,
+    ]
+    assert logged["rule_reward/timeout"] == pytest.approx(2 / 3)
+    assert 0.3 < logged["rule_reward/cpu_seconds"] < 1.0, "loading counts too"
+
+
+def test_statuses_tell_programs_from_answers_without_one(sandbox: Sandbox) -> None:
+    answers = ["", block("x = '\0'"), WRONG, RIGHT]
+    scores = score_all(sandbox, answers, [TESTS] * 4)
+    assert [score.status for score in scores] == [NO_CODE, UNREADABLE, "failed", "passed"]
+    assert [score.tests for score in scores] == [4] * 4
+    assert Tally.of(scores).sealed_share == 1.0
+
+
+class _Failing(Sandbox):
+    """Fails at the programs that hold a word, as a worker that dies again and again makes a sandbox fail."""
+
+    def judge_many(self, jobs: Any, **options: Any) -> Any:
+        for program, tests in jobs:
+            try:
+                yield self.judge(program, tests)
+            except SandboxError as error:
+                yield error
+
+    def judge(self, program: str, tests: Any, **options: Any) -> Any:
+        if "99" in program:
+            raise SandboxError("no worker lives long enough")
+        return super().judge(program, tests, **options)
+
+
+def test_what_we_could_not_judge_is_none() -> None:
+    with _Failing(workers=1, limits=QUICK) as failing:
+        reward = RuleReward(sandbox=failing)
+        assert ask(reward, [RIGHT, WRONG, ""]) == [1.0, None, 0.0]
+        [score] = reward.scores([WRONG], [TESTS])
+        assert score.status == UNJUDGED and "no worker lives" in score.why
+
+
+def test_a_judge_that_is_lost_for_good_ends_the_run_rather_than_train_on_nothing() -> None:
+    with _Failing(workers=1, limits=QUICK) as failing:
+        reward = RuleReward(sandbox=failing)
+        assert ask(reward, [WRONG]) == ask(reward, [WRONG, ""])[:1] == [None]
+        assert ask(reward, [RIGHT, WRONG]) == [1.0, None]  # it recovers, and the count begins anew
+        assert ask(reward, [WRONG]) == ask(reward, [WRONG]) == [None]
+        with pytest.raises(SandboxError, match="3 calls in a row"):
+            ask(reward, [WRONG])
+
+
+def test_a_machine_that_cannot_judge_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reward = RuleReward()
+    monkeypatch.setattr("sys.platform", "plan9")
+    with pytest.raises(IsolationUnavailable):
+        ask(reward, [RIGHT])
+
+
+def test_a_worker_killed_in_the_middle_costs_no_completion() -> None:
+    with Sandbox(workers=1, limits=QUICK) as own:
+        reward = RuleReward(sandbox=own)
+        ask(reward, [RIGHT])
+        slow = block("def add(a, b):\n    while True:\n        pass")
+        found: list[Any] = []
+        call = threading.Thread(
+            target=lambda: found.extend(ask(reward, [RIGHT, slow, RIGHT, WRONG, slow, RIGHT]))
+        )
+        call.start()
+        time.sleep(0.15)
+        for pid in _children():
+            os.kill(pid, signal.SIGKILL)
+        call.join(60)
+        assert found == [1.0, 0.0, 1.0, 0.0, 0.0, 1.0]
+
+
+def _children() -> list[int]:
+    """Process ids of our worker processes."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        told = {int(word) for word in file.read().split()}
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children") as file:
+            told |= {int(word) for word in file.read().split()}
+    return [pid for pid in told if "acejail" in _name(pid)]
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return str(file.read(), "utf-8", "replace")
+    except OSError:
+        return ""
+
+
+# How it lives in a trainer.
+
+
+def test_the_log_has_the_same_names_in_every_call(sandbox: Sandbox) -> None:
+    reward = RuleReward(sandbox=sandbox, name="tests")
+    names: list[set[str]] = []
+    for answers in ([RIGHT], ["", WRONG, block("while True: pass")]):
+        logged: dict[str, float] = {}
+        extra: dict[str, list[Any]] = {}
+        ask(reward, answers, log_metric=logged.__setitem__, log_extra=extra.__setitem__)
+        names.append(set(logged))
+        assert len(extra["tests/status"]) == len(extra["tests/pass_rate"]) == len(answers)
+        assert logged["tests/seconds"] > 0
+    assert names[0] == names[1]
+
+
+def test_the_asynchronous_form_gives_the_same_and_does_not_block_the_loop(sandbox: Sandbox) -> None:
+    reward = RuleReward(sandbox=sandbox).asynchronous()
+
+    async def both() -> tuple[list[float | None], int]:
+        ticks = 0
+        call = asyncio.ensure_future(reward(["p"], [block("while True: pass")], test_cases=[TESTS]))
+        while not call.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return await call, ticks
+
+    rewards, ticks = asyncio.run(both())
+    assert rewards == [0.0] and ticks > 5
+    assert reward.__name__ == "rule_reward"
+
+
+def test_a_pickled_reward_is_the_same_reward() -> None:
+    reward = RuleReward("pass_rate", bonus=0.5, skip_shown=1, limits=QUICK, workers=1, name="tests")
+    try:
+        expected = ask(reward, [RIGHT, HALF])  # it is open by now
+        copy = pickle.loads(pickle.dumps(reward))
+        assert copy.__name__ == "tests" and copy._judge is None
+        assert ask(copy, [RIGHT, HALF]) == expected
+        copy.close()
+    finally:
+        reward.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_of_a_fork_judges_too_even_while_the_parent_does() -> None:
+    reward = RuleReward(limits=QUICK, workers=1)
+    busy = threading.Thread(target=ask, args=(reward, [WRONG] * 50))
+    try:
+        ask(reward, [RIGHT])
+        busy.start()
+        with reward._lock:  # as another thread might hold it at this very moment
+            pid = os.fork()
+            if pid == 0:
+                code = 1
+                try:
+                    code = 0 if ask(reward, [RIGHT, WRONG]) == [1.0, 0.0] else 2
+                    reward.close()
+                finally:
+                    os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        busy.join()
+        assert ask(reward, [RIGHT]) == [1.0]
+    finally:
+        reward.close()
+
+
+def test_closing_is_no_end() -> None:
+    reward = RuleReward(limits=QUICK, workers=1)
+    assert ask(reward, [RIGHT]) == [1.0]
+    reward.close()
+    reward.close()
+    assert ask(reward, [RIGHT]) == [1.0]
+    reward.close()
+
+
+def test_fail_fast_gives_the_same_binary_rewards() -> None:
+    reward = RuleReward(limits=QUICK, workers=1, fail_fast=True)
+    assert ask(reward, [RIGHT, HALF, WRONG]) == [1.0, 0.0, 0.0]
+    reward.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "all"}, "binary"),
+        ({"unsealed": "no"}, "unsealed"),
+        ({"overlong": (5, 5, 1.0)}, "soft < hard"),
+        ({"skip_shown": -1}, "skip_shown"),
+        ({"mode": "pass_rate", "fail_fast": True}, "fail_fast"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RuleReward(**arguments)
+
+
+def test_a_missing_column_is_named(sandbox: Sandbox) -> None:
+    with pytest.raises(KeyError, match=r"'tests'.*question"):
+        RuleReward(tests_column="tests", sandbox=sandbox)(["p"], [RIGHT], question=["q"])
+
+
+def test_a_wrong_number_of_tests_is_the_callers_fault(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="2 completions, but tests for 1"):
+        score_all(sandbox, [RIGHT, RIGHT], [TESTS])
+
+
+def test_public_names() -> None:
+    assert sorted(acetrain.__all__) == ["AsyncRuleReward", "NodeJudge", "RuleReward", "Score", "score_all"]
+    assert all(getattr(acetrain, name) for name in acetrain.__all__)
+    assert Score("passed", 1, 1).all_passed and not Score("passed").all_passed
+    assert read_tests('["a"]') == ["a"]
