@@ -17,7 +17,7 @@ from pathlib import Path
 from acedata._errors import BadInput
 from acedata._rows import Place, Row, is_local, iter_rows
 
-from ._bigcodebench import bigcodebench
+from ._bigcodebench import LIMITS, bigcodebench
 from ._evalplus import humaneval, mbpp
 from ._livecodebench import PRELOAD, livecodebench
 from ._problem import Benchmark, Problem, Spec, key_of
@@ -29,7 +29,8 @@ _FULL, _HARD = "bigcode/bigcodebench", "bigcode/bigcodebench-hard"
 
 
 def _bigcodebench(name: str, title: str, variant: str, hub: str, size: int) -> Spec:
-    return Spec(name, title, variant, hub, "v0.1.4", (size,), "BigCodeBench", bigcodebench, wide=True)
+    prefix = "BigCodeBench"
+    return Spec(name, title, variant, hub, "v0.1.4", (size,), prefix, bigcodebench, wide=True, limits=LIMITS)
 
 
 SPECS: dict[str, Spec] = {

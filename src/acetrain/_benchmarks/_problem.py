@@ -16,6 +16,7 @@ from acesandbox import Limits
 from acesandbox._tests import Tests
 
 Ask = Literal["code", "text"]
+WORKER_LIMITS = Limits(memory_mb=4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Problem:
         ask: "code": the question is the beginning of a program; "text": it is prose.
         tests: what programs are judged by.
         entry_point: name of the function under test.
-        preamble: source that the benchmark's own harness sets before every program.
+        preamble, after: source that the benchmark's own harness sets before and behind every program.
         modules: top-level modules outside the standard library that prompt, tests or reference import.
         reference: a right program, where the benchmark has one.
         limits: of one program.
@@ -47,10 +48,11 @@ class Problem:
     reference: str | None
     limits: Limits
     where: str
+    after: str = ""
 
     def judged(self, program: str) -> str:
-        """The program as it is judged: after the preamble."""
-        return self.preamble + program if self.preamble else program
+        """The program as it is judged."""
+        return f"{self.preamble}{program}{self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Spec:
         prefix: of its task ids, where its files may have bare numbers.
         problem: from a row to a problem.
         wide: programs may start processes and use loopback sockets.
+        limits: of the sandbox's workers; problems bring their own times.
         hub_files: files to be read from the data set on the hub, where `datasets` cannot load it.
         preload: modules that every program imports.
     """
@@ -79,6 +82,7 @@ class Spec:
     prefix: str
     problem: Callable[[Row, Spec], Problem]
     wide: bool = False
+    limits: Limits = WORKER_LIMITS
     hub_files: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
 
