@@ -19,7 +19,7 @@ Hours are the roughest: calls one after the other, shared by the concurrency tha
 sample's CPU time (the low end) and by its wall time with the sandbox's start (the high end).
 
 What is not covered: near-duplicates are rarer in a sample than among all rows, so fewer rows survive than estimated;
-weather (429s, lost tries) is taken to stay as it was; answers beyond the sample's that the store holds already.
+weather is taken to stay as it was; answers beyond the sample's that the store holds already.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typing import Any, Literal, cast
 
 import pyarrow as pa
 
+from ._backends._chat import MOST_SAMPLES
 from ._budget import Price, dollars
 from ._build import Silence, Watcher, build, plan, store_path
 from ._directory import Building, Counts, Directory
@@ -255,6 +256,7 @@ class _Cost:
     prompt: int = 0
     completion: int = 0
     pico: int = 0
+    worst: int = 0
 
 
 class _Estimator:
@@ -329,20 +331,13 @@ class _Estimator:
         rows = [costs.get(order, _Cost()) for order in self.orders]
         requests = interval([one.requests for one in rows], self.more)
         money = interval([one.pico for one in rows], self.more).times(1e-12, 1e-12, 1e-12)
-        runs = self._runs(stage, name)
+        worst = sum(one.worst for one in rows) * 1e-12 / max(1, sum(one.requests for one in rows))
+        extra = Interval(*(requests.expected * worst * rate for rate in self._lost_rate(model)))
+        # One weather over all stages: its part of each is high, or low, together.
+        self.lost += extra
+        money = money.beside(extra)
+        runs = self._runs(stage.name, name)
         answered = sum(run.get("answered", 0) for run in runs)
-        lost, lost_dollars = (sum(run.get(what, 0) for run in runs) for what in ("lost", "lost_dollars"))
-        if lost and answered:
-            spread = 2.6 / math.sqrt(lost)
-            each = lost_dollars / answered
-            extra = Interval(
-                *(requests.expected * each * (1 + end) for end in (max(-1.0, -spread), 0.0, spread))
-            )
-            self.lost = self.lost.beside(extra)
-            money = money.beside(extra)
-            self.notes.append(
-                f"{stage.name}: {lost} tries of {name} may be billed for nothing; the rest is taken to fare alike"
-            )
         seconds = sum(run.get("call_seconds", 0.0) for run in runs) / answered if answered else None
         return Line(
             stage.name,
@@ -369,6 +364,7 @@ class _Estimator:
                 for request in asking.requests(row):
                     answer = store.get(request)
                     cost.requests += 1
+                    cost.worst += price.worst(request, batch)
                     if answer is None:
                         # It failed in the sample's build; the real one asks again.
                         continue
@@ -381,10 +377,29 @@ class _Estimator:
                         break
         return costs
 
-    def _runs(self, stage: Stage, name: str) -> list[Mapping[str, Any]]:
+    def _runs(self, stage: str, name: str) -> list[Mapping[str, Any]]:
         """What earlier and this estimate's builds noted of a model."""
-        runs = self.sampled.telemetry(stage.name).get("runs", [])
+        runs = self.sampled.telemetry(stage).get("runs", [])
         return [models[name] for run in runs if name in (models := run.get("models", {}))]
+
+    def _lost_rate(self, model: ModelConfig) -> tuple[float, float, float]:
+        """Tries per answer that bring nothing and may be billed, at this model's endpoint: low, expected, high."""
+        answered = lost = events = 0.0
+        for stage in ("questions", "references", "samples"):
+            # The samples of one call are lost together.
+            together = min(self.recipe.samples.n, MOST_SAMPLES) if stage == "samples" else 1
+            for name, other in self.recipe.models.items():
+                if (other.provider, other.base_url) != (model.provider, model.base_url):
+                    continue
+                for run in self._runs(stage, name):
+                    answered += run.get("answered", 0)
+                    lost += run.get("lost", 0)
+                    events += run.get("lost", 0) / together
+        if not answered:
+            return 0.0, 0.0, 0.0
+        low, high = _poisson(events)
+        each = lost / events if events else 1.0
+        return low * each / answered, lost / answered, high * each / answered
 
     # ---- what was not ----
 
@@ -518,6 +533,14 @@ def _student(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
+
+
+def _poisson(events: float) -> tuple[float, float]:
+    """99 % for the mean of what was seen `events` times (Wilson and Hilferty's approximation of the exact limits)."""
+    z = 2.5758
+    low = events * (1 - 1 / (9 * events) - z / (3 * math.sqrt(events))) ** 3 if events else 0.0
+    more = events + 1
+    return max(0.0, low), more * (1 - 1 / (9 * more) + z / (3 * math.sqrt(more))) ** 3
 
 
 def _hours(model: ModelConfig, requests: Interval, seconds: float | None) -> Interval | None:

@@ -11,7 +11,7 @@ import pytest
 
 from acedata._build import build
 from acedata._errors import BudgetReached
-from acedata._estimate import Estimate, Interval, estimate, interval, lines
+from acedata._estimate import Estimate, Interval, _poisson, estimate, interval, lines
 from acedata._recipe import Recipe, load_recipe
 from tests.data.loopback import Knobs, Loopback, share
 
@@ -50,6 +50,13 @@ def test_the_interval_holds_the_rest_of_a_long_tailed_population(kind: str, samp
     # Of use: with 50 rows the high end is less than twice the low one.
     widths.sort()
     assert widths[turns // 2] < {30: 3.0, 50: 2.4, 200: 1.6}[sampled]
+
+
+def test_what_was_seen_a_few_times_may_be_rarer_or_more_frequent() -> None:
+    # The exact limits of a Poisson mean, from tables.
+    for seen, low, high in ((0, 0.0, 5.298), (1, 0.005, 7.430), (4, 0.672, 12.594), (20, 10.353, 34.668)):
+        found = _poisson(seen)
+        assert found == pytest.approx((low, high), rel=0.02, abs=0.04)
 
 
 def test_what_is_the_same_for_every_row_is_known_exactly() -> None:
