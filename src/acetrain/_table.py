@@ -1,0 +1,291 @@
+"""Evaluations as a table in the paper's order of columns: terminal, Markdown, JSON; and a plot of score against N.
+
+Columns are the benchmarks (HumanEval, MBPP, BigCodeBench-Complete, BigCodeBench-Instruct, LiveCodeBench, each with its
+variants) and their average; rows are Greedy, Average, Oracle, and one per score and N, in percent. A benchmark without
+a headline number has dashes in its column and its reasons under the table; the average is given only where every column
+of the table has a number, and says over how many benchmarks it is.
+
+The plot is SVG text, as all plots of this project: the same figures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from acedata import _plots as plots
+
+from ._benchmarks import SPECS, Spec
+from ._bootstrap import Interval, average
+from ._evaluate import Evaluation, Numbers
+from ._pass_at_k import best_of_k, pass_at_k
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+DASH = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table.
+
+    Attributes:
+        method: "Greedy", "Average", "Oracle", or the name of a score.
+        n: samples per problem; None where that says nothing.
+        cells: by benchmark; None where there is no number.
+        mean: over all benchmarks of the table; None where one has no number.
+    """
+
+    method: str
+    n: int | None
+    cells: dict[str, Interval | None]
+    mean: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of evaluations, columns in the paper's order.
+
+    Attributes:
+        footnotes: what keeps a benchmark from having numbers, and what a reader should know besides.
+    """
+
+    columns: list[Spec]
+    lines: list[Line]
+    footnotes: list[str] = field(default_factory=list)
+    level: float = 0.95
+
+    @property
+    def complete(self) -> bool:
+        """Every benchmark has its numbers."""
+        return all(cell is not None for line in self.lines[:1] for cell in line.cells.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "columns": [spec.name for spec in self.columns],
+            "level": self.level,
+            "lines": [
+                {
+                    "method": line.method,
+                    "n": line.n,
+                    "scores": {name: cell and cell.to_dict() for name, cell in line.cells.items()},
+                    "average": line.mean and line.mean.to_dict(),
+                }
+                for line in self.lines
+            ],
+            "footnotes": self.footnotes,
+        }
+
+
+def table(evaluations: Sequence[Evaluation], ns: Sequence[int] | None = None) -> Table:
+    """Puts evaluations of different benchmarks side by side.
+
+    Args:
+        evaluations: one per benchmark, in any order.
+        ns: values of N that get a row; None: the largest that all benchmarks have, and 16, 32 and 64 below it.
+
+    Raises:
+        ValueError: two of the same benchmark, or one that is unknown.
+    """
+    by_name: dict[str, Evaluation] = {}
+    for one in evaluations:
+        if one.benchmark in by_name:
+            raise ValueError(f"two evaluations of {one.benchmark}")
+        if one.benchmark not in SPECS:
+            raise ValueError(f"there is no benchmark {one.benchmark!r}")
+        by_name[one.benchmark] = one
+    columns = [spec for name, spec in SPECS.items() if name in by_name]
+    headlines = {name: one.headline() for name, one in by_name.items()}
+    complete = [numbers for numbers in headlines.values() if numbers is not None]
+    common = set.intersection(*(set(numbers.oracle) for numbers in complete)) if complete else set()
+    if ns is None:
+        top = max(common, default=0)
+        ns = sorted({n for n in (16, 32, 64) if n in common and n < top} | ({top} if top else set()))
+    scores = list(dict.fromkeys(name for numbers in complete for name in numbers.best_of))
+    wanted: list[tuple[str, int | None]] = []
+    if any(numbers.greedy for numbers in complete):
+        wanted.append(("Greedy", None))
+    if any(numbers.average for numbers in complete):
+        wanted.append(("Average", None))
+        wanted += [("Oracle", n) for n in ns]
+        wanted += [(name, n) for name in scores for n in ns]
+    lines = []
+    for method, n in wanted:
+        cells = {spec.name: _cell(headlines[spec.name], method, n) for spec in columns}
+        mean = None
+        if all(cells.values()):
+            mean = average([_values(by_name[spec.name], method, n) for spec in columns])
+        lines.append(Line(method, n, cells, mean))
+    footnotes = []
+    for spec in columns:
+        footnotes += [f"{spec.name}: no number: {reason}" for reason in by_name[spec.name].reasons]
+        footnotes += [f"{spec.name}: {note}" for note in by_name[spec.name].notes]
+    return Table(columns, lines, footnotes)
+
+
+def _cell(numbers: Numbers | None, method: str, n: int | None) -> Interval | None:
+    if numbers is None:
+        return None
+    if n is None:
+        return numbers.greedy if method == "Greedy" else numbers.average
+    by_n = numbers.oracle if method == "Oracle" else numbers.best_of.get(method, {})
+    return by_n.get(n)
+
+
+def _values(one: Evaluation, method: str, n: int | None) -> list[float]:
+    """A value per problem, of which the cell is the mean."""
+    if method == "Greedy":
+        return [float(bool(task.greedy and task.greedy.passed)) for task in one.tasks]
+    if n is None:
+        return [sum(task.passed) / task.n for task in one.tasks]
+    if method == "Oracle":
+        return [pass_at_k(task.n, sum(task.passed), n) for task in one.tasks]
+    return [best_of_k(task.scores[method], task.passed, n) for task in one.tasks]
+
+
+def _percent(cell: Interval | None) -> str:
+    return DASH if cell is None else f"{100 * cell.value:.1f}"
+
+
+def _bounds(cell: Interval | None) -> str:
+    return "" if cell is None else f"{100 * cell.low:.1f}–{100 * cell.high:.1f}"
+
+
+def markdown(found: Table) -> str:
+    """As a Markdown table, with the bounds of each interval behind its value."""
+
+    def shown(cell: Interval | None) -> str:
+        return _percent(cell) if cell is None else f"{_percent(cell)} ({_bounds(cell)})"
+
+    heads = [_head(spec) for spec in found.columns]
+    out = [
+        "| " + " | ".join(["Method", "N", *heads, "Average"]) + " |",
+        "|---|--:|" + "--:|" * (len(heads) + 1),
+    ]
+    for line in found.lines:
+        n = "" if line.n is None else str(line.n)
+        cells = [shown(line.cells[spec.name]) for spec in found.columns]
+        out.append("| " + " | ".join([_escaped(line.method), n, *cells, shown(line.mean)]) + " |")
+    out += ["", f"Percent of problems, with {found.level:.0%} bootstrap intervals over problems."]
+    out += [f"- {_escaped(note)}" for note in found.footnotes]
+    return "\n".join(out) + "\n"
+
+
+def _head(spec: Spec) -> str:
+    return spec.title if spec.variant == "-" else f"{spec.title} {spec.variant}"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+
+
+def as_json(found: Table, evaluations: Sequence[Evaluation]) -> str:
+    """The table and all that it was made from; `Evaluation.from_dict` reads `evaluations` again."""
+    whole = {"table": found.to_dict(), "evaluations": [one.to_dict() for one in evaluations]}
+    return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def terminal(found: Table) -> RichTable:
+    """As a `rich` table: values, and their intervals dimmed under them."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.add_column("Method")
+    shown.add_column("N", justify="right")
+    for spec in found.columns:
+        variant = "" if spec.variant == "-" else f"\n{spec.variant}"
+        shown.add_column(spec.title.replace("-", "-\n", 1) + variant, justify="right")
+    shown.add_column("Average", justify="right")
+    for line in found.lines:
+        cells = [line.cells[spec.name] for spec in found.columns]
+        row = [
+            f"{_percent(cell)}\n[dim]{_bounds(cell)}[/dim]" if cell else DASH for cell in [*cells, line.mean]
+        ]
+        shown.add_row(escape(line.method), "" if line.n is None else str(line.n), *row)
+    return shown
+
+
+_COLOURS = (plots.BLUE, plots.ORANGE, plots.PURPLE, plots.RED, plots.FAINT)
+
+
+def plot(one: Evaluation, *, width: int = 620, height: int = 340) -> str | None:
+    """Score against N as SVG: oracle, each score, average and greedy, with a band for each interval.
+
+    None where there is no headline number, or only greedy samples.
+    """
+    numbers = one.headline()
+    if numbers is None or not numbers.oracle:
+        return None
+    curves = {"oracle": numbers.oracle, **numbers.best_of}
+    colours = {
+        name: plots.GREEN if name == "oracle" else _COLOURS[place % len(_COLOURS)]
+        for place, name in enumerate(curves, -1)
+    }
+    flat = {"average": (numbers.average, plots.GREY), "greedy": (numbers.greedy, plots.INK)}
+    ns = list(numbers.oracle)
+    every = [cell for by_n in curves.values() for cell in by_n.values()]
+    every += [cell for cell, _ in flat.values() if cell]
+    low = math.floor(10 * min(cell.low for cell in every)) / 10
+    high = math.ceil(10 * max(cell.high for cell in every)) / 10
+    high = max(high, low + 0.1)
+    left, right, top, bottom = 58, 128, 34, 46
+    wide, tall = width - left - right, height - top - bottom
+
+    def x(n: int) -> float:
+        return left + (wide * math.log(n) / math.log(ns[-1]) if ns[-1] > 1 else wide / 2)
+
+    def y(value: float) -> float:
+        return top + tall * (high - value) / (high - low)
+
+    title = f"{_head(SPECS[one.benchmark])}: score against N"
+    out = [plots._open(title, width, height), plots._text(left, 18, title, "start", plots.INK, 14)]
+    steps = round((high - low) * 10)
+    for step in range(0, steps + 1, max(1, math.ceil(steps / 6))):
+        value = low + step / 10
+        out.append(_line([(left, y(value)), (left + wide, y(value))], plots.RULE, 1))
+        out.append(plots._text(left - 7, y(value) + 4, f"{100 * value:.0f} %", "end", plots.FAINT, 11))
+    for n in ns:
+        out.append(plots._text(x(n), top + tall + 17, str(n), "middle", plots.FAINT, 11))
+    out.append(plots._text(left + wide / 2, height - 8, "samples per problem, N", "middle", plots.INK, 12))
+    ends: list[tuple[float, str, str]] = []
+    for name, (cell, colour) in flat.items():
+        if cell is not None:
+            out.append(_line([(left, y(cell.value)), (left + wide, y(cell.value))], colour, 1.5, "5 4"))
+            ends.append((y(cell.value), name, colour))
+    for name, by_n in curves.items():
+        colour = colours[name]
+        upper = [(x(n), y(cell.high)) for n, cell in by_n.items()]
+        lower = [(x(n), y(cell.low)) for n, cell in by_n.items()]
+        band = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*upper, *reversed(lower)])
+        out.append(f'<polygon points="{band}" fill="{colour}" fill-opacity="0.13"/>')
+        out.append(_line([(x(n), y(cell.value)) for n, cell in by_n.items()], colour, 2))
+        for n, cell in by_n.items():
+            what = f"{name}, N = {n}: {100 * cell.value:.1f} % ({_bounds(cell)})"
+            out.append(
+                f'<circle cx="{x(n):.1f}" cy="{y(cell.value):.1f}" r="3.2" fill="{colour}">'
+                f"<title>{plots.text(what)}</title></circle>"
+            )
+        ends.append((y(by_n[ns[-1]].value), name, colour))
+    for at, name, colour in _apart(ends, 14):
+        out.append(plots._text(left + wide + 9, at + 4, plots._cut(name, right), "start", colour, 12))
+    return plots._close(out)
+
+
+def _apart(ends: list[tuple[float, str, str]], least: float) -> list[tuple[float, str, str]]:
+    """Labels at the ends of curves, moved down until they do not overlap."""
+    found: list[tuple[float, str, str]] = []
+    for at, name, colour in sorted(ends):
+        found.append((max(at, found[-1][0] + least) if found else at, name, colour))
+    return found
+
+
+def _line(points: Sequence[tuple[float, float]], colour: str, thick: float, dash: str = "") -> str:
+    at = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="{thick}"{dashed}/>'
