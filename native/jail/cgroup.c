@@ -1,8 +1,9 @@
 /* The worker's control group: one per worker, made by the launcher, entered by the supervisor before it runs anything.
  *
- * Which one: version 2 where its memory controller is there and we may make a child (our own cgroup if it already
- * hands the controller down, else a sibling of ours: a cgroup that holds processes, as ours does, cannot hand
- * controllers to children); version 1 where that is what the host has. Otherwise none, and READY says why.
+ * Which one: version 2 where its memory controller is there and we may make a child (of our own cgroup if that hands
+ * the controller down, else beside ours: a cgroup that holds processes, as ours does, cannot hand controllers to
+ * children, the root of the hierarchy apart); version 1 where that is what the host has. Otherwise none, and READY says
+ * why. Beside ours also means outside ours: where ours has limits, a worker there would escape them, and there is none.
  *
  * Who may touch it: the launcher writes limits and membership, and removes the directory at the end. The supervisor
  * only reads, through descriptors opened here, because /sys does not exist in the jail. Guests have neither.
@@ -186,8 +187,16 @@ static struct group *make_group(const char *parent)
         errno = ENAMETOOLONG;
         return NULL;
     }
-    if (mkdir(group->path, 0755) < 0 && errno != EEXIST)
-        return NULL;
+    if (mkdir(group->path, 0755) < 0) {
+        if (errno != EEXIST)
+            return NULL;
+        /* A dead launcher's of the same number, with its limits; or a living one's of another pid namespace, which
+         * cannot be removed and must not be shared. */
+        if (rmdir(group->path) < 0 || mkdir(group->path, 0755) < 0) {
+            errno = EEXIST;
+            return NULL;
+        }
+    }
     group->procs_fd = open_in(group->path, "cgroup.procs", O_WRONLY);
     if (group->procs_fd < 0) {
         int error = errno;
@@ -218,6 +227,66 @@ static uint64_t task_limit(const struct config *cfg)
     return cfg->threads + cfg->processes + WORKER_TASKS;
 }
 
+/* Up to `size` - 1 bytes of a file; 0 or an error number. */
+static int read_text(const char *directory, const char *name, char *text, size_t size)
+{
+    int fd = open_in(directory, name, O_RDONLY);
+    if (fd < 0)
+        return errno;
+    ssize_t n = read(fd, text, size - 1);
+    int error = n < 0 ? errno : 0;
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return error;
+}
+
+/* The first limit that somebody has set on this very cgroup, or NULL. Not pids.max: systemd sets it on every unit, and
+ * the worker's own is lower. */
+static const char *limit_of(const char *directory)
+{
+    static const char *const LIMITS[] = {"memory.max", "memory.high", "cpu.max", "cpuset.cpus", "cpuset.mems"};
+    char text[64];
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        if (read_text(directory, LIMITS[i], text, sizeof text) != 0)
+            continue; /* the controller is not there */
+        if (strncmp(text, "max", 3) != 0 && text[0] != '\n' && text[0] != '\0')
+            return LIMITS[i];
+    }
+    return NULL;
+}
+
+/* Makes the group below `parent`, which hands the controllers down or is told to. Returns 0 or an error number. */
+static int make_group_v2(const char *parent)
+{
+    char controllers[512];
+    int error = read_text(parent, "cgroup.subtree_control", controllers, sizeof controllers);
+    if (error != 0)
+        return error;
+    if (!has_word(controllers, "memory") && write_text(parent, "cgroup.subtree_control", "+memory") < 0)
+        return errno;
+    if (!has_word(controllers, "pids"))
+        (void)write_text(parent, "cgroup.subtree_control", "+pids"); /* where it fails, so does pids.max below */
+    return make_group(parent) != NULL ? 0 : errno;
+}
+
+/* Why there is no group, from what happened in our own cgroup and above it. */
+static void say_why_not_v2(struct config *cfg, int error, const char *limit, bool has_memory)
+{
+    const char *leaf = "start the caller in a child of it (systemd: Delegate=yes with DelegateSubgroup=)";
+    if (!has_memory)
+        say_why(cfg, "no memory controller is handed down to the caller's cgroup");
+    else if (limit != NULL)
+        say_why(cfg, "the caller's own cgroup has a limit, %s, which a worker beside it would escape; %s", limit, leaf);
+    else if (error == EBUSY)
+        say_why(cfg, "the caller's own cgroup holds processes, so it cannot hand its controllers down; %s", leaf);
+    else if (error == EROFS)
+        say_why(cfg, "the cgroup file system is mounted read-only");
+    else if (error == EEXIST)
+        say_why(cfg, "a worker of another pid namespace holds the cgroup of this name");
+    else
+        say_why(cfg, "no cgroup is delegated to this user (systemd-run --user --scope -p Delegate=yes gives one)");
+}
+
 /* Version 2. On success the files for the supervisor are open. */
 static bool set_up_v2(struct config *cfg)
 {
@@ -226,31 +295,26 @@ static bool set_up_v2(struct config *cfg)
         say_why(cfg, "no cgroup file system is mounted");
         return false;
     }
-    char parent[PATH_BYTES];
-    bool usable = false;
-    for (int level = 0; level < 2 && !usable; level++) {
-        join(parent, sizeof parent, "%s", own);
-        if (level == 1) {
-            char *slash = strrchr(parent, '/');
-            if (slash == NULL || slash == parent || access(own, F_OK) < 0)
-                break;
-            *slash = '\0';
+    char controllers[512];
+    bool has_memory =
+        read_text(own, "cgroup.controllers", controllers, sizeof controllers) != 0 || has_word(controllers, "memory");
+    const char *limit = NULL;
+    int error = make_group_v2(own);
+    char *slash = strrchr(own, '/');
+    if (error != 0 && slash != NULL) {
+        char parent[PATH_BYTES], membership[PATH_BYTES + 16];
+        join(parent, sizeof parent, "%.*s", (int)(slash - own), own);
+        join(membership, sizeof membership, "%s/cgroup.procs", parent);
+        /* a move beside us needs the right to move above both; without it the first error is the one to tell */
+        if (access(membership, W_OK) == 0) {
+            limit = limit_of(own);
+            int beside = limit == NULL ? make_group_v2(parent) : error;
+            if (beside == 0 || beside == EEXIST)
+                error = beside;
         }
-        char controllers[512] = "";
-        int fd = open_in(parent, "cgroup.subtree_control", O_RDONLY);
-        ssize_t n = fd < 0 ? -1 : read(fd, controllers, sizeof controllers - 1);
-        if (fd >= 0)
-            close(fd);
-        if (n < 0)
-            continue;
-        controllers[n] = '\0';
-        /* EBUSY here means that the group holds processes: the next level is tried */
-        if (!has_word(controllers, "memory") && write_text(parent, "cgroup.subtree_control", "+memory +pids") < 0)
-            continue;
-        usable = make_group(parent) != NULL;
     }
-    if (!usable) {
-        say_why(cfg, "no cgroup is delegated to this user (systemd-run --user --scope -p Delegate=yes gives one)");
+    if (error != 0) {
+        say_why_not_v2(cfg, error, limit, has_memory);
         return false;
     }
     const char *path = groups[0].path;

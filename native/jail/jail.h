@@ -80,7 +80,7 @@ struct config {
     enum identity identity;
     enum view view;
     enum cgroup_kind cgroup;
-    char cgroup_why[160]; /* why there is none, or which limits could not be set */
+    char cgroup_why[256]; /* why there is none, or which limits could not be set */
     int cgroup_events_fd; /* v2 memory.events, v1 memory.oom_control */
     int cgroup_peak_fd;   /* v2 memory.peak, v1 memory.max_usage_in_bytes */
     int proc_dir;         /* /proc of the worker's pid namespace, or -1; never inherited by guests */

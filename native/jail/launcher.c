@@ -75,6 +75,8 @@ static struct {
     int self_pidfd; /* for the supervisor to look whether the launcher lives */
     pid_t supervisor;
     bool is_subreaper;
+    cpu_set_t processors; /* what the worker may use; meaningless without has_processors */
+    bool has_processors;
 } launcher = {.host_pidfd = -1, .signals = -1, .self_pidfd = -1};
 
 /* What the launcher learned after the clone, and its leave to go on. */
@@ -180,13 +182,22 @@ static bool host_is_gone(void)
 
 static void setup_cpu(const struct config *cfg)
 {
-    if (cfg->cpu < 0)
-        return;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cfg->cpu, &one);
-    if (sched_setaffinity(0, sizeof one, &one) < 0)
-        jail_fail("cpu", errno, "processor %d cannot be used by this process", cfg->cpu);
+    if (cfg->cpu >= 0) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cfg->cpu, &one);
+        if (sched_setaffinity(0, sizeof one, &one) < 0)
+            jail_fail("cpu", errno, "processor %d cannot be used by this process", cfg->cpu);
+    }
+    /* fails on machines with more than 1024 processors */
+    launcher.has_processors = sched_getaffinity(0, sizeof launcher.processors, &launcher.processors) == 0;
+}
+
+/* Before Linux 6.2 a process that changes its cgroup, where cpusets are handed down, forgets what it was bound to. */
+static void keep_cpu(void)
+{
+    if (launcher.has_processors)
+        (void)sched_setaffinity(0, sizeof launcher.processors, &launcher.processors);
 }
 
 /* Root's groups would reach the worker; an ordinary user has no right to drop his own. */
@@ -257,6 +268,7 @@ static void wait_for_release(struct config *cfg, int launcher_socket)
     struct release release;
     if (read_full(launcher_socket, &release, sizeof release) != 1)
         _exit(0); /* the launcher failed and has said why, or is dead */
+    keep_cpu();
     cfg->cgroup = release.cgroup;
     memcpy(cfg->cgroup_why, release.cgroup_why, sizeof cfg->cgroup_why);
 }

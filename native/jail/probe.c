@@ -335,6 +335,17 @@ static void probe_cgroup(void)
     bool v1 = cgroup_own_directory("memory", own);
     mechanism("cgroup v1 memory mounted", v1, "%s", v1 ? own : "");
     cgroup_set_up(&cfg);
+    /* the right to make a group is not yet the right to move a process into it */
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    if (child > 0) {
+        cgroup_enter(&cfg, child);
+        (void)kill(child, SIGKILL);
+        (void)waitpid(child, NULL, 0);
+    }
     mechanism("memory limit by cgroup", cfg.cgroup != CGROUP_NONE, "%s%s",
               cfg.cgroup == CGROUP_V2   ? "version 2"
               : cfg.cgroup == CGROUP_V1 ? "version 1"
