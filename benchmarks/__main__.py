@@ -25,6 +25,7 @@ QUESTIONS = (
     "build_judging",
     "views",
     "decontamination",
+    "requests",
 )
 ASKED_FOR = {"soak"}
 

@@ -17,7 +17,7 @@ How a try can end:
                                                   row's fault: no further try
     401, 403, 404, quota used up                  nothing will work: `BackendError`, after what is in flight is home
 
-Requests go through several HTTP clients of 16 connections each: a pool looks through all its connections for each
+Requests go through several HTTP clients of 8 connections each: a pool looks through all its connections for each
 request, and one of 256 spends more CPU time on that than on everything else together.
 """
 
@@ -47,7 +47,7 @@ from ._secrets import Secrets, key_from_environment
 MOST_BYTES = 32 * 2**20
 # A compressed body can grow a thousandfold.
 _MOST_COMPRESSED = MOST_BYTES // 32
-_LANE = 16
+_LANE = 8
 _OVERLOAD = frozenset({429, 503, 529})
 _PASSING = frozenset({408, 409, 425})
 _ROW = frozenset({400, 413, 422})
