@@ -299,12 +299,14 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
         pl->cut = CUT_PROTOCOL;
         return;
     }
-    if (waiting_for_us || wall - pl->stage_wall - spent < pl->idle_limit)
+    /* Loading is cut once and for all, so it is never cut by the short patience of a first pass. */
+    double idle_limit = pl->loaded ? pl->idle_limit : l->idle_s;
+    if (waiting_for_us || wall - pl->stage_wall - spent < idle_limit)
         return;
     double waited = player_wait_s(pl);
     if (pl->test_process.pid > 0)
         waited += run_queue_wait_s(pl, pl->test_process.pid);
-    if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > pl->idle_limit)
+    if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > idle_limit)
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 

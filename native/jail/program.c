@@ -103,8 +103,9 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
     case CUT_IDLE:
         if (!a->final && pl->loaded)
             return UNDECIDED;
-        pl->program->charged += a->idle_limit;
-        snprintf(text, sizeof text, "idle for more than %g s", a->idle_limit);
+        pl->program->charged += pl->loaded ? a->idle_limit : l->idle_s;
+        snprintf(text, sizeof text, "%s for more than %g s", pl->loaded ? "idle" : "idle while loading",
+                 pl->loaded ? a->idle_limit : l->idle_s);
         result_text(r, WALL_TIMEOUT, 0, text);
         return WALL_TIMEOUT;
     case CUT_WALL:

@@ -321,6 +321,19 @@ def test_a_thread_at_work_is_not_idle(sandbox: Sandbox) -> None:
     assert sandbox.judge(textwrap.dedent(program), Asserts(["assert add(1, 2) == 3"]), limits=limits).passed
 
 
+@pytest.mark.parametrize("tests", [1, 2, 6])
+def test_how_long_loading_may_sleep_does_not_depend_on_the_number_of_tests(
+    sandbox: Sandbox, tests: int
+) -> None:
+    program = "import time\ntime.sleep({})\ndef f(x):\n    return x\n"
+    asserts = Asserts([f"assert f({number}) == {number}" for number in range(tests)])
+    limits = Limits(idle_s=0.8)
+    assert sandbox.judge(program.format(0.4), asserts, limits=limits).passed
+    verdict = sandbox.judge(program.format(60), asserts, limits=limits)
+    assert {test.status for test in verdict.tests} == {Status.WALL_TIMEOUT}
+    assert "idle while loading for more than 0.8 s" in verdict.tests[0].message
+
+
 def test_children_that_nobody_waits_for_are_charged() -> None:
     program = """
         import os
