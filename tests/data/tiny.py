@@ -28,7 +28,7 @@ models:
 questions: {{model: synthesizer, attempts: 2}}
 references: {{models: [solver]}}
 samples: {{models: [policy-a, policy-b], n: {draws}}}
-judge: {{limits: {{cpu_s: 0.05, program_cpu_s: 0.1, idle_s: 0.5}}}}
+judge: {{limits: {{cpu_s: 0.05, program_cpu_s: 0.1}}}}
 pairs: {{models: [policy-a]}}
 hard: {{models: [policy-a, policy-b]}}
 shard_rows: {shard_rows}
