@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from acedata._python import parse
 from tests import workloads
 
 Row = dict[str, Any]
@@ -49,12 +50,18 @@ def mbpp(row: Row) -> Row:
     }
 
 
+def _parsed(program: str) -> list[ast.stmt]:
+    tree = parse(program)
+    assert isinstance(tree, ast.Module)
+    return tree.body
+
+
 def bigcodebench(row: Row) -> Row:
     prompt, program = row["prompt"], row["program"]
     assert program.startswith(prompt)
     function = next(
         node
-        for node in ast.parse(program).body
+        for node in _parsed(program)
         if isinstance(node, ast.FunctionDef) and node.name == row["entry_point"]
     )
     head = "\n".join(program.split("\n")[: function.body[0].lineno - 1])
@@ -75,7 +82,7 @@ def bare_function(row: Row) -> str:
     program = row["program"]
     function = next(
         node
-        for node in ast.parse(program).body
+        for node in _parsed(program)
         if isinstance(node, ast.FunctionDef) and node.name == row["entry_point"]
     )
     return ast.get_source_segment(program, function) or ""

@@ -17,6 +17,7 @@ import ast
 import re
 
 from acedata._errors import BadInput
+from acedata._python import parse
 from acedata._rows import Row
 from acedata._signature import entry_point as entry_point_of
 from acesandbox import Asserts, CheckScript, Limits
@@ -97,12 +98,11 @@ def _entry_point(row: Row, tests: list[str]) -> str | None:
 
 
 def _defined(code: str) -> set[str]:
-    try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parse(code)
+    if not isinstance(tree, ast.Module):
         return set(re.findall(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE))
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {node.name for node in body if isinstance(node, kinds)}
+    return {node.name for node in tree.body if isinstance(node, kinds)}
 
 
 def _refuse_inputs_only(row: Row) -> None:

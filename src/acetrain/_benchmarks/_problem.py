@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from acedata._errors import BadInput
+from acedata._python import parse
 from acedata._rows import Row
 from acesandbox import BadInput as BadTests
 from acesandbox import Limits
@@ -174,11 +175,8 @@ def foreign_modules(*sources: str | None) -> frozenset[str]:
     for source in sources:
         if not source:
             continue
-        try:
-            if len(source) > _LONG:
-                raise ValueError
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse(source) if len(source) <= _LONG else None
+        if not isinstance(tree, ast.Module):
             found.update(first or second for first, second in _IMPORT.findall(source))
             continue
         for node in ast.walk(tree):
