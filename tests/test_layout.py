@@ -39,7 +39,17 @@ ARROWS: dict[str, set[str]] = {
         "vllm",
         "yaml",
     },
-    "acetrain": {"acesandbox", "acedata", "torch", "trl", "transformers", "datasets", "peft", "accelerate"},
+    "acetrain": {
+        "acesandbox",
+        "acedata",
+        "torch",
+        "trl",
+        "transformers",
+        "datasets",
+        "peft",
+        "accelerate",
+        "typer",
+    },
 }
 
 
