@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from acedata._python import parse
+from acetrain._benchmarks._problem import foreign_modules
 from tests import workloads
 
 Row = dict[str, Any]
@@ -120,11 +121,8 @@ def livecodebench(
 
 
 def standard_library_only(rows: Iterable[Row]) -> list[Row]:
-    import sys
-
-    return [
-        row for row in rows if all(name.split(".")[0] in sys.stdlib_module_names for name in row["needs"])
-    ]
+    """Rows whose program and whose tests need nothing else."""
+    return [row for row in rows if not foreign_modules(row["program"], row["tests"][0])]
 
 
 def rows(name: str, limit: int | None = None, step: int = 1) -> list[Row]:

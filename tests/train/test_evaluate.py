@@ -216,8 +216,8 @@ def bigcodebench(path: Path, step: int) -> tuple[list[Row], list[tuple[Row, Judg
 
 @pytest.mark.workloads
 def test_bigcodebench_functions_without_their_imports_pass_calibrated(tmp_path: Path) -> None:
-    rows, different, found = bigcodebench(tmp_path, step=16)
-    assert len(rows) > 15 and not found.reasons
+    rows, different, found = bigcodebench(tmp_path, step=25)
+    assert len(rows) > 10 and not found.reasons
     assert not [
         (row["task_id"], one)
         for row, one in different
@@ -493,7 +493,9 @@ def test_generated_samples_are_kept_and_judged(tmp_path: Path) -> None:
     from acedata._recipe import ModelConfig
 
     model = ModelConfig(backend="openai", model="m", provider="p", temperature=0.8)
-    benchmark = open_benchmark("mbpp", published.write(tmp_path / "b.jsonl", [ECHO, {**ECHO, "task_id": 2}]))
+    benchmark = open_benchmark(
+        "mbpp", published.write(tmp_path / "b.jsonl", [ECHO, {**ECHO, "task_id": 2, "text": "Twice."}])
+    )
     out, store = tmp_path / "s.jsonl", tmp_path / "store"
     with pytest.raises(BackendError, match=r"2 of 8 answers are missing \(2 × timeout\)"):
         generate(benchmark, model, 4, out, store, backend=Writer(fails=True))
