@@ -199,8 +199,10 @@ _SYSTEM = re.compile(
 )
 
 
-def bigcodebench(path: Path, step: int) -> tuple[list[Row], list[tuple[Row, Judged]], Evaluation]:
-    rows = published.standard_library_only(published.rows("bigcodebench_canonical"))[::step]
+def bigcodebench(
+    path: Path, step: int, first: int = 0
+) -> tuple[list[Row], list[tuple[Row, Judged]], Evaluation]:
+    rows = published.standard_library_only(published.rows("bigcodebench_canonical"))[first::step]
     samples, labelled = [], []
     for row in rows:
         # As a model writes them: without the imports it was shown, which calibration brings back; and a wrong one.
@@ -216,7 +218,7 @@ def bigcodebench(path: Path, step: int) -> tuple[list[Row], list[tuple[Row, Judg
 
 @pytest.mark.workloads
 def test_bigcodebench_functions_without_their_imports_pass_calibrated(tmp_path: Path) -> None:
-    rows, different, found = bigcodebench(tmp_path, step=25)
+    rows, different, found = bigcodebench(tmp_path, step=25, first=1)
     assert len(rows) > 10 and not found.reasons
     assert not [
         (row["task_id"], one)
