@@ -48,6 +48,9 @@ ARROWS: dict[str, set[str]] = {
         "datasets",
         "peft",
         "accelerate",
+        "huggingface_hub",
+        "numpy",
+        "rich",
         "typer",
     },
 }

@@ -14,12 +14,8 @@ from acesandbox import Limits, Sandbox
 from acetrain import RuleReward
 from tests.train.answers import HOSTILE, RIGHT, TESTS, WRONG
 
-pytestmark = [
-    # Of libraries, while they are imported and train: nothing of ours.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+# TRL sets what transformers is about to rename.
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
 
 QUICK = Limits(cpu_s=0.05, program_cpu_s=0.1, load_cpu_s=0.1, idle_s=0.3)
 STEPS, GROUP = 3, 4
@@ -82,7 +78,7 @@ def train(folder: Path, reward: Any, tests: list[str], steps: int = STEPS) -> An
         output_dir=str(folder),
         use_cpu=True,
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         report_to="none",
         save_strategy="no",
         logging_steps=1,
