@@ -131,8 +131,8 @@ class Backend(Protocol):
     ) -> AsyncIterator[tuple[Request, Outcome]]:
         """Every request once, in any order.
 
-        `requests` is drawn from lazily, when one more can be sent: that is how the asker holds a budget back. It may end
-        because the budget covers no more until some of what is in flight has come back.
+        `requests` is drawn from lazily, when one more can be sent: that is how the asker holds a budget back. It may
+        end because the budget covers no more until some of what is in flight has come back.
 
         `lost(request)` is called when a try ended in a way that may have been billed although no answer came (a
         time-out, a cut connection, an answer that cannot be read): it counts the worst case as spent, and says whether
