@@ -384,22 +384,19 @@ class _Estimator:
 
     def _lost_rate(self, model: ModelConfig) -> tuple[float, float, float]:
         """Tries per answer that bring nothing and may be billed, at this model's endpoint: low, expected, high."""
-        answered = lost = events = 0.0
+        calls = lost = 0.0
         for stage in ("questions", "references", "samples"):
-            # The samples of one call are lost together.
+            # The samples of one call come, and are lost, together.
             together = min(self.recipe.samples.n, MOST_SAMPLES) if stage == "samples" else 1
             for name, other in self.recipe.models.items():
-                if (other.provider, other.base_url) != (model.provider, model.base_url):
-                    continue
-                for run in self._runs(stage, name):
-                    answered += run.get("answered", 0)
-                    lost += run.get("lost", 0)
-                    events += run.get("lost", 0) / together
-        if not answered:
+                if (other.provider, other.base_url) == (model.provider, model.base_url):
+                    for run in self._runs(stage, name):
+                        calls += run.get("answered", 0) / together
+                        lost += run.get("lost", 0) / together
+        if not calls:
             return 0.0, 0.0, 0.0
-        low, high = _poisson(events)
-        each = lost / events if events else 1.0
-        return low * each / answered, lost / answered, high * each / answered
+        low, high = _poisson(lost)
+        return low / calls, lost / calls, high / calls
 
     # ---- what was not ----
 
