@@ -220,6 +220,9 @@ result = oct(os.stat(place).st_mode & 0o7777)
         "os.mkfifo(p + '/fifo')",
         "open(p + '/' + 'n' * 255, 'w').close()",
         "open(os.fsencode(p) + b'/\\xff\\n', 'w').close()",
+        "os.chmod(p, 0o711)",
+        "os.utime(p, (1, 2))",
+        "open(p + '/gone', 'w').close(); os.unlink(p + '/gone')",
     ],
 )
 def test_anything_left_in_the_scratch_is_noticed(jail: jails.Jail, mess: str) -> None:

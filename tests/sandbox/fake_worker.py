@@ -14,6 +14,7 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
     trouble             answer `D` failed
     garbage             send a frame of an unknown type
     short               send a verdict that ends too early
+    long                send a verdict with more behind it
     twice               send the verdict twice
     leave-out           send no verdict for this program and end the unit
     fatal               say what only a worker that cannot start says
@@ -113,6 +114,9 @@ def obey(control: socket.socket, unit_id: int, number: int, count: int, words: l
         send(control, "?", b"")
     elif word == b"short":
         send(control, "V", verdict(unit_id, number, count, b"")[:20])
+    elif word == b"long":
+        send(control, "V", verdict(unit_id, number, count, b"") + b"more")
+        return True
     elif word == b"twice":
         send(control, "V", verdict(unit_id, number, count, b""))
     elif word == b"leave-out":

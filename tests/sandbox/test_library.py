@@ -28,6 +28,7 @@ from acesandbox import (
     Status,
     Stdio,
     UnitTests,
+    Unsealed,
 )
 from tests.conftest import unavailable
 
@@ -400,3 +401,52 @@ def test_values_that_overwork_the_judge_spend_the_programs_budget(sandbox: Sandb
         *[Status.FAILED] * 2,
         *[Status.NOT_RUN] * 6,
     ]
+
+
+def test_a_test_close_to_its_limit_is_marked(sandbox: Sandbox) -> None:
+    program = "import time\ndef f(s):\n    while time.process_time() < s: pass\n    return s\n"
+    tests = Asserts(["assert f(0) == 0", "assert f(0.44) == 0.44"])
+    verdict = sandbox.judge(program, tests, limits=Limits(cpu_s=0.5))
+    assert [(test.status, test.near_limit) for test in verdict.tests] == [
+        (Status.PASSED, False),
+        (Status.PASSED, True),
+    ]
+
+
+MOCKED = UnitTests(
+    "import unittest\nfrom unittest import mock\n"
+    "class T(unittest.TestCase):\n"
+    "    def test_add(self):\n"
+    "        with mock.patch('os.getcwd', return_value='/'):\n"
+    "            self.assertEqual(add(1, 2), 3)\n",
+    entry_point="add",
+)
+
+
+def test_unsealed_tests_are_judged_refused_or_raised_as_asked_for(sandbox: Sandbox) -> None:
+    allowed = sandbox.judge(ADD, MOCKED)
+    assert (allowed.passed, allowed.sealed) == (True, False)
+    assert allowed.tests[0].why == "replaces objects by mocks"
+    with Sandbox(workers=1, unsealed="fail") as refusing:
+        refused = refusing.judge(ADD, MOCKED)
+        assert (refused.status, refused.sealed) == (Status.FAILED, False)
+        assert "cannot be judged sealed" in refused.tests[0].message
+        assert refusing.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
+    with Sandbox(workers=1, unsealed="error") as raising, pytest.raises(Unsealed, match="mocks"):
+        raising.judge(ADD, MOCKED)
+
+
+def test_output_is_kept_up_to_its_limit_and_the_rest_is_said_to_be_missing(sandbox: Sandbox) -> None:
+    limits = Limits(output_kb=2)
+    program = "import sys\nprint('a' * 10_000)\nsys.stderr.write('b' * 1000)\n"
+    for verdict in (
+        sandbox.judge(program + ADD, Asserts(["assert add(1, 2) == 3"]), limits=limits),
+        sandbox.run(program, limits=limits),
+    ):
+        assert verdict.status is Status.PASSED
+        assert verdict.stdout == "a" * 2048
+        assert verdict.stderr == "b" * 1000
+        assert verdict.truncated
+    assert not sandbox.run("print('a' * 2047)", limits=limits).truncated
+    judged = sandbox.judge(program, Stdio([("", "a" * 10_000)]), limits=limits)
+    assert judged.status is Status.OUTPUT_LIMIT

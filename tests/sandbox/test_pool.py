@@ -121,7 +121,7 @@ def test_program_that_kills_every_worker_is_killed_and_its_neighbours_are_not(fa
     assert "dies each time" in verdicts[1].tests[0].message
 
 
-@pytest.mark.parametrize("word", ["trouble", "garbage", "short", "twice", "leave-out", "fatal"])
+@pytest.mark.parametrize("word", ["trouble", "garbage", "short", "long", "twice", "leave-out", "fatal"])
 def test_whatever_a_program_makes_its_worker_say_it_cannot_choose_not_to_be_judged(
     fake: Maker, word: str
 ) -> None:
