@@ -26,6 +26,7 @@ QUESTIONS = (
     "views",
     "decontamination",
     "requests",
+    "reward",
 )
 ASKED_FOR = {"soak"}
 
