@@ -1,4 +1,4 @@
-"""The commands: `acetrain reward | reward-server`.
+"""The commands: `acetrain evaluate | reward | reward-server`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
 as it could be, and there is something to look at (rows that could not be judged); 2 a usage or environment error.
@@ -46,6 +46,52 @@ class Trouble(Exception):
 @app.callback()
 def _all() -> None:
     pass
+
+
+@app.command()
+def evaluate(
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option("--benchmark", "-b", metavar="NAME[=PATH]", help="a benchmark; may be repeated"),
+    ] = None,
+    samples: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]FILE", help="samples to judge; may be repeated")
+    ] = None,
+    greedy: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]FILE", help="greedy samples; may be repeated")
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME:]SCORE=FILE", help="scores of the samples; may be repeated"),
+    ] = None,
+    synthetic: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FILE", help="synthetic tests to vote with; may be repeated"),
+    ] = None,
+    joined: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="REPORT", help="report.json of another run, joins the table"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="report.json, table.md, plots")] = None,
+    python: Annotated[
+        str | None, typer.Option(metavar="PATH", help="the interpreter of the programs, with its packages")
+    ] = None,
+    workers: Workers = None,
+) -> int:
+    """Judge samples of benchmarks: greedy, average, oracle, best of N; a table, JSON and plots."""
+    from ._evaluate_command import run as run_evaluation
+
+    return run_evaluation(
+        benchmarks or [],
+        samples=samples or [],
+        greedy=greedy or [],
+        scores=scores or [],
+        synthetic=synthetic or [],
+        joined=joined or [],
+        out=out,
+        python=python,
+        workers=workers,
+    )
 
 
 @app.command()

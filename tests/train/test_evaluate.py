@@ -162,7 +162,7 @@ def test_humanevalplus_references_pass_and_their_mutants_do_not(tmp_path: Path) 
         "humaneval+", tmp_path, [published.humaneval(row) for row in rows], samples, sys.executable
     )
     assert not found.reasons
-    assert all(task.passed == [True, False] for task in found.tasks)
+    assert not [task for task in found.tasks if task.passed != [True, False]]
 
 
 @pytest.mark.slow
