@@ -72,8 +72,9 @@ def test_everything_at_once_completes_and_the_next_run_asks_only_for_what_failed
         assert {one.reason for one in failed.values()} <= known
         assert all(one.detail and KEY not in one.detail for one in failed.values())
         assert any(isinstance(one, Answer) and one.ended == "refused" for _, one in first)
-        # Ours are all the tries there are: the library underneath makes none of its own.
-        assert sum(backend.tries.values()) == server.stats()["tries"]
+        # Ours are all the tries there are: the library underneath makes none of its own. (On a machine so busy that a
+        # connection times out before it is made, the server sees fewer.)
+        assert server.stats()["tries"] <= sum(backend.tries.values())
         server.set(faults={}, storm=None)
         before = server.stats()["answered"]
         second = ask_once(requests, live(server, api_key_env="ACE_TEST_KEY"), tmp_path)
