@@ -25,7 +25,10 @@ from acesandbox import Asserts, CheckScript, Limits
 from ._problem import Problem, Spec, foreign_modules, task_id_of, text_of, texts_of
 
 BASE_LIMITS = Limits(cpu_s=3.0, program_cpu_s=9.0, load_cpu_s=3.0, memory_mb=4096)
-PLUS_LIMITS = Limits(cpu_s=15.0, program_cpu_s=15.0, load_cpu_s=5.0, judge_cpu_s=30.0, memory_mb=4096)
+# The script imports numpy while the program waits for its first call; on a busy machine that takes seconds by the wall.
+PLUS_LIMITS = Limits(
+    cpu_s=15.0, program_cpu_s=15.0, load_cpu_s=5.0, judge_cpu_s=30.0, idle_s=30.0, memory_mb=4096
+)
 
 
 def humaneval(row: Row, spec: Spec) -> Problem:
