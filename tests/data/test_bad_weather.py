@@ -167,7 +167,7 @@ def test_the_budget_holds_in_bad_weather_and_covers_what_the_provider_billed(tmp
     spent, runs = 0.0, 0
     faults = {"cut": 0.08, "malformed": 0.06, "stall": 0.02, "429": 0.05, "500": 0.05}
     with Loopback(faults=faults, stall_s=60, latency_s=0.02) as server:
-        for limit in (0.01, 0.015, 10.0):
+        for limit in (0.004, 0.007, 10.0):
             runs += 1
             budget = Budget(limit, {("here", "m"): price}, spent)
             told: list[Progress] = []
