@@ -118,7 +118,7 @@ def test_mounts_and_limits_of_a_careful_host(user: int | None, tier: str, before
 @WHO
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("vm.overcommit_memory", "2"), ("kernel.yama.ptrace_scope", "3"), ("kernel.pid_max", "400")],
+    [("vm.overcommit_memory", "2"), ("kernel.yama.ptrace_scope", "2"), ("kernel.pid_max", "400")],
 )
 def test_kernel_settings_of_a_careful_host(user: int | None, name: str, value: str) -> None:
     with setting(name, value):
