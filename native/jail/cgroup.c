@@ -269,11 +269,31 @@ static int make_group_v2(const char *parent)
     return make_group(parent) != NULL ? 0 : errno;
 }
 
-/* Why there is no group, from what happened in our own cgroup and above it. */
-static void say_why_not_v2(struct config *cfg, int error, const char *limit, bool has_memory)
+/* The same below our own cgroup's parent. Where a limit of ours forbids it, `limit` is its name. */
+static int make_group_beside(const char *own, const char **limit)
+{
+    char parent[PATH_BYTES], membership[PATH_BYTES + 16];
+    const char *slash = strrchr(own, '/');
+    if (slash == NULL || !join(parent, sizeof parent, "%.*s", (int)(slash - own), own) ||
+        !join(membership, sizeof membership, "%s/cgroup.procs", parent))
+        return ENOENT;
+    if (access(membership, W_OK) < 0) /* a move needs the right to move above both */
+        return errno;
+    *limit = limit_of(own);
+    return *limit != NULL ? EPERM : make_group_v2(parent);
+}
+
+/* Why there is no group: the error in our own cgroup, the one beside it, and what is known of ours. */
+static void say_why_not_v2(struct config *cfg, int error, int beside, const char *limit, bool has_memory)
 {
     const char *leaf = "start the caller in a child of it (systemd: Delegate=yes with DelegateSubgroup=)";
-    if (!has_memory)
+    if (beside == EBUSY)
+        say_why(cfg,
+                "the cgroup above the caller's holds processes, so it cannot hand its controllers down; all of them "
+                "must be in children of it");
+    else if (error == EEXIST || beside == EEXIST)
+        say_why(cfg, "a worker of another pid namespace holds the cgroup of this name");
+    else if (!has_memory)
         say_why(cfg, "no memory controller is handed down to the caller's cgroup");
     else if (limit != NULL)
         say_why(cfg, "the caller's own cgroup has a limit, %s, which a worker beside it would escape; %s", limit, leaf);
@@ -281,8 +301,6 @@ static void say_why_not_v2(struct config *cfg, int error, const char *limit, boo
         say_why(cfg, "the caller's own cgroup holds processes, so it cannot hand its controllers down; %s", leaf);
     else if (error == EROFS)
         say_why(cfg, "the cgroup file system is mounted read-only");
-    else if (error == EEXIST)
-        say_why(cfg, "a worker of another pid namespace holds the cgroup of this name");
     else
         say_why(cfg, "no cgroup is delegated to this user (systemd-run --user --scope -p Delegate=yes gives one)");
 }
@@ -300,21 +318,9 @@ static bool set_up_v2(struct config *cfg)
         read_text(own, "cgroup.controllers", controllers, sizeof controllers) != 0 || has_word(controllers, "memory");
     const char *limit = NULL;
     int error = make_group_v2(own);
-    char *slash = strrchr(own, '/');
-    if (error != 0 && slash != NULL) {
-        char parent[PATH_BYTES], membership[PATH_BYTES + 16];
-        join(parent, sizeof parent, "%.*s", (int)(slash - own), own);
-        join(membership, sizeof membership, "%s/cgroup.procs", parent);
-        /* a move beside us needs the right to move above both; without it the first error is the one to tell */
-        if (access(membership, W_OK) == 0) {
-            limit = limit_of(own);
-            int beside = limit == NULL ? make_group_v2(parent) : error;
-            if (beside == 0 || beside == EEXIST)
-                error = beside;
-        }
-    }
-    if (error != 0) {
-        say_why_not_v2(cfg, error, limit, has_memory);
+    int beside = error != 0 ? make_group_beside(own, &limit) : 0;
+    if (beside != 0) {
+        say_why_not_v2(cfg, error, beside, limit, has_memory);
         return false;
     }
     const char *path = groups[0].path;

@@ -100,6 +100,18 @@ def test_a_delegated_cgroup_that_holds_processes_will_not_and_the_reason_says_so
     assert "holds processes" in why and "DelegateSubgroup=" in why
 
 
+def test_a_process_above_is_told(group: Path) -> None:
+    delegate(group)
+    above = subprocess.Popen(["sleep", "600"])
+    (group / "cgroup.procs").write_text(str(above.pid))
+    with inside(leaf_of(group)):
+        available, why = memory_limit(USER)
+    above.kill()
+    above.wait()
+    assert not available
+    assert "above the caller's holds processes" in why
+
+
 def test_without_delegation_there_is_none_and_the_remedy_is_told(group: Path) -> None:
     with inside(group):
         available, why = memory_limit(USER)
