@@ -163,11 +163,11 @@ def test_an_endpoint_that_is_gone_ends_the_run_before_every_row_was_tried(tmp_pa
 def test_the_budget_holds_in_bad_weather_and_covers_what_the_provider_billed(tmp_path: Path) -> None:
     """64 in flight; cut connections, time-outs and unreadable answers are billed by the server all the same."""
     price = Price(0.15, 0.60)
-    requests = make_requests(250, max_tokens=300)
+    requests = make_requests(400, max_tokens=300)
     spent, runs = 0.0, 0
     faults = {"cut": 0.08, "malformed": 0.06, "stall": 0.02, "429": 0.05, "500": 0.05}
-    with Loopback(faults=faults, stall_s=60, latency_s=0.02) as server:
-        for limit in (0.004, 0.007, 10.0):
+    with Loopback(faults=faults, stall_s=60, latency_s=0.1) as server:
+        for limit in (0.013, 0.016, 10.0):
             runs += 1
             budget = Budget(limit, {("here", "m"): price}, spent)
             told: list[Progress] = []
@@ -185,9 +185,9 @@ def test_the_budget_holds_in_bad_weather_and_covers_what_the_provider_billed(tmp
             billed = price.pico(stats["billed_prompt_tokens"], stats["billed_completion_tokens"])
             assert billed <= budget.spent
             spent = budget.spent / PICO
-        assert stats["most_in_flight"] > 16
+        assert stats["most_in_flight"] >= 60
     assert runs == 3
-    assert len(answers) == 250
+    assert len(answers) == 400
 
 
 ASKER = """
