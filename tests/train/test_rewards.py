@@ -326,6 +326,7 @@ def test_a_child_of_a_fork_judges_too_even_while_the_parent_does() -> None:
         with reward._lock:  # as another thread might hold it at this very moment
             pid = os.fork()
             if pid == 0:
+                signal.alarm(60)  # a child that waits for ever must not outlive the test
                 code = 1
                 try:
                     code = 0 if ask(reward, [RIGHT, WRONG]) == [1.0, 0.0] else 2
