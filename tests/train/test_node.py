@@ -197,6 +197,7 @@ def test_a_forked_child_makes_its_own_connection(judge: Callable[..., NodeJudge]
             signal.alarm(60)  # a child that waits for ever must not outlive the test
             code = 1
             try:
+                assert not user._idle, "two processes would read each other's scores"
                 code = (
                     0
                     if [reward(["p"] * 2, [RIGHT, WRONG], **asked) for _ in range(5)] == [[1.0, 0.0]] * 5
