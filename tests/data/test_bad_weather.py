@@ -174,7 +174,9 @@ def test_the_budget_holds_in_bad_weather_and_covers_what_the_provider_billed(tmp
             with ResponseStore(tmp_path) as store:
                 try:
                     answers = list(
-                        ask_all(requests, live(server, timeout_s=0.35), store, budget, told.append, close=True)
+                        ask_all(
+                            requests, live(server, timeout_s=0.35), store, budget, told.append, close=True
+                        )
                     )
                     break
                 except BudgetReached:

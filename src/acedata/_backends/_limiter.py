@@ -3,7 +3,7 @@
 It begins at the recipe's `concurrency` and never goes above. Each sign of overload (429, 503, a time-out) takes half a
 place away, so a round of requests of which a share f is turned away is followed by one of (1 - f/2) times as many: a
 storm halves it round by round, a few refusals among many answers lower it a little. Each full round of answers adds a
-thirty-second of the ceiling, at least one place.
+sixteenth of the ceiling, at least one place.
 
 A provider that says "too much" without saying for how long gets pauses that double, from `backoff_s` to half a minute,
 until an answer comes. They hold everybody back: were each request to back off by itself, those that met a storm most
@@ -27,7 +27,7 @@ class Limiter:
         self._storms = 0
         self.limit = float(most)
         self.in_flight = 0
-        self._step = max(1.0, most / 32)
+        self._step = max(1.0, most / 16)
         self._resume = 0.0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
