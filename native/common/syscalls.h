@@ -54,20 +54,20 @@ const char *syscall_name(int number);
     S(setitimer, 38, 103, ALLOW)                   \
     S(getpid, 39, 172, ALLOW)                      \
     S(sendfile, 40, 71, ALLOW)                     \
-    S(socket, 41, 198, REFUSE)                     \
-    S(connect, 42, 203, REFUSE)                    \
-    S(accept, 43, 202, REFUSE)                     \
+    S(socket, 41, 198, SOCKET)                     \
+    S(connect, 42, 203, NETWORK)                   \
+    S(accept, 43, 202, NETWORK)                    \
     S(sendto, 44, 206, ALLOW)                      \
     S(recvfrom, 45, 207, ALLOW)                    \
     S(sendmsg, 46, 211, ALLOW)                     \
     S(recvmsg, 47, 212, ALLOW)                     \
     S(shutdown, 48, 210, ALLOW)                    \
-    S(bind, 49, 200, REFUSE)                       \
-    S(listen, 50, 201, REFUSE)                     \
+    S(bind, 49, 200, NETWORK)                      \
+    S(listen, 50, 201, NETWORK)                    \
     S(getsockname, 51, 204, ALLOW)                 \
     S(getpeername, 52, 205, ALLOW)                 \
     S(socketpair, 53, 199, SOCKETPAIR)             \
-    S(setsockopt, 54, 208, REFUSE)                 \
+    S(setsockopt, 54, 208, SETSOCKOPT)             \
     S(getsockopt, 55, 209, ALLOW)                  \
     S(clone, 56, 220, CLONE)                       \
     S(fork, 57, -1, FORK)                          \
@@ -178,7 +178,7 @@ const char *syscall_name(int number);
     S(sync, 162, 81, PRETEND)                      \
     S(acct, 163, 89, ATTACK)                       \
     S(settimeofday, 164, 170, ATTACK)              \
-    S(mount, 165, 40, ATTACK)                      \
+    S(mount, 165, 40, MOUNT)                       \
     S(umount2, 166, 39, ATTACK)                    \
     S(swapon, 167, 224, ATTACK)                    \
     S(swapoff, 168, 225, ATTACK)                   \
@@ -301,7 +301,7 @@ const char *syscall_name(int number);
     S(fallocate, 285, 47, ALLOW)                   \
     S(timerfd_settime, 286, 86, ALLOW)             \
     S(timerfd_gettime, 287, 87, ALLOW)             \
-    S(accept4, 288, 242, REFUSE)                   \
+    S(accept4, 288, 242, NETWORK)                  \
     S(signalfd4, 289, 74, ALLOW)                   \
     S(eventfd2, 290, 19, ALLOW)                    \
     S(epoll_create1, 291, 20, ALLOW)               \
@@ -312,7 +312,7 @@ const char *syscall_name(int number);
     S(pwritev, 296, 70, ALLOW)                     \
     S(rt_tgsigqueueinfo, 297, 240, SIGNALS)        \
     S(perf_event_open, 298, 241, ATTACK)           \
-    S(recvmmsg, 299, 243, REFUSE)                  \
+    S(recvmmsg, 299, 243, NETWORK)                 \
     S(fanotify_init, 300, 262, REFUSE)             \
     S(fanotify_mark, 301, 263, REFUSE)             \
     S(prlimit64, 302, 261, OWN_LIMITS)             \
@@ -320,8 +320,8 @@ const char *syscall_name(int number);
     S(open_by_handle_at, 304, 265, ATTACK)          \
     S(clock_adjtime, 305, 266, REFUSE)             \
     S(syncfs, 306, 267, PRETEND)                   \
-    S(sendmmsg, 307, 269, REFUSE)                  \
-    S(setns, 308, 268, ATTACK)                     \
+    S(sendmmsg, 307, 269, NETWORK)                 \
+    S(setns, 308, 268, SETNS)                      \
     S(getcpu, 309, 168, ALLOW)                     \
     S(process_vm_readv, 310, 270, ATTACK)          \
     S(process_vm_writev, 311, 271, ATTACK)         \

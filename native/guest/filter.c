@@ -17,7 +17,9 @@
  *                  Landlock does not cover chmod, chown, utime and (before ABI 3) truncate.
  *   SIGNALS        runs where a pid namespace holds its targets. Without one see below.
  *   PIDFD          the same, but ENOSYS or EPERM without a pid namespace: the target cannot be seen in the arguments.
- *   and one function per call whose arguments decide: CLONE, FORK, EXEC, IOCTL, FCNTL, PRCTL, SOCKETPAIR, ...
+ *   NETWORK        runs in the profile `system`, where each player has a network of its own; else EPERM.
+ *   MOUNT          an attack; but in the zygote of that profile it runs, for its clones mount their /proc. See below.
+ *   and one function per call whose arguments decide: CLONE, FORK, EXEC, IOCTL, FCNTL, PRCTL, SOCKET, SETNS, ...
  *
  * Foreign system call tables (32 bit, x32) are fatal: their numbers mean other calls.
  *
@@ -29,7 +31,12 @@
  * is read (ace_seal): no process but threads, no signal but to itself, no further filter, and it dies with the
  * supervisor, which PR_SET_PDEATHSIG being refused from then on makes final. It costs
  * 0.1 ms per player, in that tier only. A marker in the arguments would be free, and useless: a program can pass it too.
- * Children of a sealed process (processes > 0) can be signalled by nobody there, not even by themselves. */
+ * Children of a sealed process (processes > 0) can be signalled by nobody there, not even by themselves.
+ *
+ * In the profile `system` a clone of the zygote has a file system to mount before it reads its program, so the zygote's
+ * filter lets `mount` through, and each player stacks another seal that makes it fatal: no process that runs a byte of a
+ * program has the call, nor CAP_SYS_ADMIN. The judge, whose memory holds what others wrote, never has it, and so test
+ * processes see no /proc. Both may enter a network by the one descriptor that is named in guest.h. */
 #define _GNU_SOURCE
 #include "guest.h"
 
@@ -37,6 +44,8 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -85,6 +94,7 @@
      CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define PLAYER_FLAGS               (CLONE_PARENT | CLONE_NEWPID | SIGCHLD)
 #define PLAYER_FLAGS_WITHOUT_PIDNS (CLONE_PARENT | SIGCHLD)
+#define PLAYER_FLAGS_WITH_PROC     (CLONE_PARENT | CLONE_NEWPID | CLONE_NEWNS | SIGCHLD)
 #define TID_FLAGS                  (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID)
 
 enum policy {
@@ -105,6 +115,11 @@ enum policy {
     FCNTL,
     PRCTL,
     SOCKETPAIR,
+    SOCKET,
+    SETSOCKOPT,
+    NETWORK,
+    SETNS,
+    MOUNT,
     PERSONALITY,
     MADVISE,
     SECCOMP,
@@ -114,6 +129,7 @@ enum policy {
 struct profile {
     bool player; /* else the judge */
     bool pid_namespace;
+    bool system;     /* the profile of that name: networks of their own */
     bool processes;  /* programs may start processes */
     uint32_t attack; /* the filter's answer to an attack */
 };
@@ -194,6 +210,10 @@ static void check_clone(const struct profile *p)
     uint32_t own = p->pid_namespace ? PLAYER_FLAGS : PLAYER_FLAGS_WITHOUT_PIDNS;
     answer_if(own | TID_FLAGS, SECCOMP_RET_ALLOW);
     answer_if(own, SECCOMP_RET_ALLOW);
+    if (p->system && p->player) { /* as with CLONE_NEWPID: the kernel asks for a capability that no program has */
+        answer_if(PLAYER_FLAGS_WITH_PROC | TID_FLAGS, SECCOMP_RET_ALLOW);
+        answer_if(PLAYER_FLAGS_WITH_PROC, SECCOMP_RET_ALLOW);
+    }
     answer_if_any(ALL_NAMESPACES, p->attack);
     if (p->processes) {
         answer_if(SIGCHLD, SECCOMP_RET_ALLOW);
@@ -250,15 +270,106 @@ static void check_prctl(const struct profile *p)
     answer(error_answer(EPERM));
 }
 
-/* Stream pairs only: one end of a datagram pair can sendto any abstract address. */
-static void check_socketpair(void)
+static void load_socket_type(void)
+{
+    load_low(1);
+    emit(BPF_ALU | BPF_AND | BPF_K, 0, 0, ~(uint32_t)(SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+/* Stream pairs only: one end of a datagram pair can sendto any abstract address. Those names belong to a network, so
+ * where a player has its own the address is its own too. */
+static void check_socketpair(const struct profile *p)
 {
     load_low(0);
     answer_if_not(AF_UNIX, error_answer(EPERM));
+    load_socket_type();
+    answer_if(SOCK_STREAM, SECCOMP_RET_ALLOW);
+    if (p->system) {
+        answer_if(SOCK_DGRAM, SECCOMP_RET_ALLOW);
+        answer_if(SOCK_SEQPACKET, SECCOMP_RET_ALLOW);
+    }
+    answer(error_answer(EPERM));
+}
+
+/* TCP, UDP and Unix sockets. No other family, no raw socket, and no protocol that would load a module. */
+static void check_socket(const struct profile *p)
+{
+    static const uint32_t families[] = {AF_UNIX, AF_INET, AF_INET6};
+    static const uint32_t protocols[] = {0, IPPROTO_TCP, IPPROTO_UDP};
+    if (!p->system) {
+        answer(error_answer(EPERM));
+        return;
+    }
+    load_low(0);
+    for (uint8_t i = 0; i < 3; i++) /* a match goes on behind the refusal */
+        emit(BPF_JMP | BPF_JEQ | BPF_K, (uint8_t)(3 - i), 0, families[i]);
+    answer(error_answer(EAFNOSUPPORT));
+    load_low(2);
+    for (uint8_t i = 0; i < 3; i++)
+        emit(BPF_JMP | BPF_JEQ | BPF_K, (uint8_t)(3 - i), 0, protocols[i]);
+    answer(error_answer(EPROTONOSUPPORT));
+    load_socket_type();
+    answer_if(SOCK_STREAM, SECCOMP_RET_ALLOW);
+    answer_if(SOCK_DGRAM, SECCOMP_RET_ALLOW);
+    answer_if(SOCK_SEQPACKET, SECCOMP_RET_ALLOW); /* of Unix sockets; the internet families have none */
+    answer(error_answer(EPERM));
+}
+
+/* The everyday options. Larger buffers are pretended, for they are the kernel's memory. Others (packet filters, upper
+ * layer protocols, zero copy, flow labels) are as if unknown. */
+static void check_setsockopt(const struct profile *p)
+{
+    static const struct {
+        uint32_t level, count, options[18];
+    } levels[] = {
+        {SOL_SOCKET,
+         14,
+         {SO_REUSEADDR, SO_REUSEPORT, SO_KEEPALIVE, SO_BROADCAST, SO_LINGER, SO_OOBINLINE, SO_RCVTIMEO, SO_SNDTIMEO,
+          SO_RCVLOWAT, SO_PASSCRED, SO_DONTROUTE, SO_TIMESTAMP, 66 /* SO_RCVTIMEO_NEW */, 67 /* SO_SNDTIMEO_NEW */}},
+        {IPPROTO_TCP,
+         12,
+         {TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_SYNCNT, TCP_LINGER2,
+          TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK, TCP_USER_TIMEOUT}},
+        {IPPROTO_IP,
+         8,
+         {IP_TOS, IP_TTL, IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP,
+          IP_RECVERR}},
+        {IPPROTO_IPV6,
+         9,
+         {IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP,
+          IPV6_ADD_MEMBERSHIP, IPV6_DROP_MEMBERSHIP, IPV6_RECVERR, IPV6_TCLASS}},
+    };
+    if (!p->system) {
+        answer(error_answer(EPERM));
+        return;
+    }
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        load_low(1);
+        emit(BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)(1 + 2 * levels[i].count), levels[i].level);
+        load_low(2);
+        for (size_t k = 0; k < levels[i].count; k++)
+            answer_if(levels[i].options[k], SECCOMP_RET_ALLOW);
+    }
     load_low(1);
-    emit(BPF_ALU | BPF_AND | BPF_K, 0, 0, ~(uint32_t)(SOCK_CLOEXEC | SOCK_NONBLOCK));
-    answer_if_not(SOCK_STREAM, error_answer(EPERM));
-    answer(SECCOMP_RET_ALLOW);
+    emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, SOL_SOCKET);
+    load_low(2);
+    answer_if(SO_SNDBUF, error_answer(0));
+    answer_if(SO_RCVBUF, error_answer(0));
+    answer(error_answer(ENOPROTOOPT));
+}
+
+/* Only what a clone enters as its own network (guest.h). The kernel then asks for CAP_SYS_ADMIN, which programs lack. */
+static void check_setns(const struct profile *p)
+{
+    if (p->system) {
+        load_high(0);
+        answer_if_not(0, p->attack);
+        load_low(0);
+        answer_if_not(ACE_NETWORK_FD, p->attack);
+        load_low(1);
+        answer_if(CLONE_NEWNET, SECCOMP_RET_ALLOW);
+    }
+    answer(p->attack);
 }
 
 static void check_own_limits(void)
@@ -286,7 +397,7 @@ static void check_madvise(void)
 /* Only for the seal, which then takes it away. */
 static void check_seccomp(const struct profile *p)
 {
-    if (!p->pid_namespace) {
+    if (!p->pid_namespace || (p->system && p->player)) {
         load_low(0);
         emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, SECCOMP_SET_MODE_FILTER);
         load_low(1);
@@ -342,7 +453,22 @@ static void emit_policy(enum policy policy, const struct profile *p)
         check_prctl(p);
         break;
     case SOCKETPAIR:
-        check_socketpair();
+        check_socketpair(p);
+        break;
+    case SOCKET:
+        check_socket(p);
+        break;
+    case SETSOCKOPT:
+        check_setsockopt(p);
+        break;
+    case NETWORK:
+        answer(p->system ? SECCOMP_RET_ALLOW : error_answer(EPERM));
+        break;
+    case SETNS:
+        check_setns(p);
+        break;
+    case MOUNT: /* players are sealed before they run anything */
+        answer(p->system && p->player ? SECCOMP_RET_ALLOW : p->attack);
         break;
     case OWN_LIMITS:
         check_own_limits();
@@ -447,14 +573,29 @@ static int install(unsigned long flags)
 
 /* ---- the seal ------------------------------------------------------------------------------------------------ */
 
-static bool seal_wanted;
+static enum { NO_SEAL, SEAL_WITHOUT_PIDNS, SEAL_OF_MOUNTS } seal;
 static pid_t seal_parent; /* the supervisor: whose death ends us where no namespace does it */
+
+static int seal_mounts(void)
+{
+    static const int calls_made[] = {SYS_mount, SYS_setns};
+    program.length = 0;
+    program.overflow = false;
+    load(offsetof(struct seccomp_data, nr));
+    answer_if(SYS_seccomp, error_answer(EPERM));
+    for (size_t i = 0; i < sizeof calls_made / sizeof *calls_made; i++)
+        answer_if((uint32_t)calls_made[i], SECCOMP_RET_KILL_PROCESS);
+    answer(SECCOMP_RET_ALLOW);
+    return install(0) < 0 ? -errno : 0;
+}
 
 int ace_seal(void)
 {
     static const int signals[] = {SYS_kill, SYS_tgkill, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo};
-    if (!seal_wanted)
+    if (seal == NO_SEAL)
         return 0;
+    if (seal == SEAL_OF_MOUNTS)
+        return seal_mounts();
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return -errno;
     if (getppid() != seal_parent)
@@ -488,17 +629,17 @@ static bool parse_profile(const char *name, struct profile *p)
 {
     static const struct {
         const char *name;
-        bool player, pid_namespace;
+        bool player, pid_namespace, system;
     } known[] = {
-        {"player", true, true},
-        {"judge", false, true},
-        {"player-no-pidns", true, false},
-        {"judge-no-pidns", false, false},
+        {"player", true, true, false},           {"judge", false, true, false},
+        {"player-system", true, true, true},     {"judge-system", false, true, true},
+        {"player-no-pidns", true, false, false}, {"judge-no-pidns", false, false, false},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name) == 0) {
             p->player = known[i].player;
             p->pid_namespace = known[i].pid_namespace;
+            p->system = known[i].system;
             return true;
         }
     }
@@ -517,13 +658,13 @@ static PyObject *py_lockdown(PyObject *self, PyObject *args)
         PyErr_Format(PyExc_ValueError, "lockdown: no profile is called %s", name);
         return NULL;
     }
-    profile.processes = profile.player && processes > 0;
+    profile.processes = (profile.player || profile.system) && processes > 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     /* no core dumps, and no ptrace between processes of one uid; clones inherit it, and the filter keeps it */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    seal_wanted = !profile.pid_namespace;
+    seal = !profile.pid_namespace ? SEAL_WITHOUT_PIDNS : profile.system && profile.player ? SEAL_OF_MOUNTS : NO_SEAL;
     seal_parent = getppid();
 
     if (profile.player) {
@@ -558,7 +699,8 @@ static PyObject *py_syscall_name(PyObject *self, PyObject *args)
 PyMethodDef ace_filter_methods[] = {
     {"lockdown", py_lockdown, METH_VARARGS,
      "lockdown(profile, processes) -> listener fd or -1. Installs the filter; profiles: player, judge, and both with "
-     "-no-pidns for tiers without a pid namespace. Single-threaded processes only. Raises OSError."},
+     "-system for the profile of that name or -no-pidns for tiers without a pid namespace. Single-threaded processes "
+     "only. Raises OSError."},
     {"syscall_name", py_syscall_name, METH_VARARGS, "syscall_name(number) -> str or None."},
     {NULL, NULL, 0, NULL},
 };

@@ -14,7 +14,9 @@
  *   - CPython's own after-fork work: PyOS_AfterFork_Child.
  *
  * A child after the clone, in this order, before any byte of the program is read:
- *   descriptors -> close_range -> resource limits -> session -> working directory -> capabilities -> seal (filter.c). */
+ *   descriptors -> network -> resource limits -> session -> /proc -> working directory -> capabilities -> seal (filter.c).
+ * Network and /proc come with the profile `system` only: a network namespace is entered by the supervisor's descriptor,
+ * and a player, cloned into a mount namespace of its own, mounts the /proc of its pid namespace there. */
 #define _GNU_SOURCE
 #include "guest.h"
 
@@ -30,6 +32,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -38,7 +41,8 @@
 #include <unistd.h>
 
 #define CONTROL_FD   3
-#define MAX_FDS      4
+#define MAX_FDS      5 /* control, stdout, stderr, stdin, and a network */
+#define HAS_NETWORK  1 /* flag of a request: its last descriptor is the network namespace to enter */
 #define READER_BYTES 65536
 #define MAX_PAYLOAD  (512u << 20)
 
@@ -253,6 +257,7 @@ static PyObject *py_write_frame(PyObject *self, PyObject *args)
 
 static unsigned long clone_flags = CLONE_PARENT | CLONE_NEWPID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 static const char *start_directory = "/tmp";
+static int mounts_proc;
 
 /* Where glibc caches this thread's id: the first word of the thread block that holds it. NULL where it is not found
  * (another libc): then the clone leaves the cache stale, which only matters to error-checking mutexes. */
@@ -282,20 +287,26 @@ static _Noreturn void child_failed(int fd, const char *step)
     _exit(111);
 }
 
-/* fds: control, stdout, stderr, stdin; missing ones are /dev/null. */
-static void setup_descriptors(const int *fds, int n)
+/* fds: control, stdout, stderr, stdin; missing ones are /dev/null. The control socket is not for programs that this one
+ * executes: a test may execute what the program under test wrote. */
+static void setup_descriptors(const int *fds, int n, int network)
 {
-    static const int places[MAX_FDS] = {CONTROL_FD, 1, 2, 0};
+    enum { PLACES = 4 };
+    static const int places[PLACES] = {CONTROL_FD, 1, 2, 0};
     for (int i = 0; i < n; i++)
-        if (dup2(fds[i], places[i]) < 0)
-            child_failed(fds[0], "dup2");
-    for (int i = n < 1 ? 1 : n; i < MAX_FDS; i++) {
+        if (fds[i] != places[i] && dup3(fds[i], places[i], i == 0 ? O_CLOEXEC : 0) < 0)
+            child_failed(fds[0], "dup3");
+    for (int i = n < 1 ? 1 : n; i < PLACES; i++) {
         /* a fresh description: the zygote's own /dev/null would be shared with every later player */
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null < 0 || dup2(null, places[i]) < 0)
             child_failed(CONTROL_FD, "open /dev/null");
         close(null);
     }
+    /* the filter lets this one descriptor through, and the kernel whoever has CAP_SYS_ADMIN: us, until further down */
+    if (network >= 0 &&
+        ((network != ACE_NETWORK_FD && dup2(network, ACE_NETWORK_FD) < 0) || setns(ACE_NETWORK_FD, CLONE_NEWNET) < 0))
+        child_failed(CONTROL_FD, "the program's network");
     /* old kernels (before 5.9) lack close_range: 1024 is above RLIMIT_NOFILE of a guest */
     if (syscall(SYS_close_range, 4U, ~0U, 0U) < 0)
         for (int fd = 4; fd < 1024; fd++)
@@ -320,6 +331,19 @@ static void setup_session(void)
         child_failed(CONTROL_FD, "setsid");
 }
 
+/* Read-only, and without what tells of the host's users and their sessions, which no program needs. */
+static void setup_proc(void)
+{
+    static const char *const masked[] = {"/proc/keys", "/proc/key-users", "/proc/cmdline"};
+    if (!mounts_proc)
+        return;
+    if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL) < 0)
+        child_failed(CONTROL_FD, "/proc");
+    for (size_t i = 0; i < sizeof masked / sizeof *masked; i++)
+        if (mount("/dev/null", masked[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
+            child_failed(CONTROL_FD, masked[i]);
+}
+
 static void setup_directory(void)
 {
     if (chdir(start_directory) < 0)
@@ -335,9 +359,9 @@ static void setup_capabilities(void)
         child_failed(CONTROL_FD, "capset");
 }
 
-/* Clone one child with the given descriptors and limits. Returns 0 in the child, its pid (in the supervisor's pid
+/* Clone one child with the given descriptors and limits, in `network` or in ours (-1). Returns 0 in the child, its pid (in the supervisor's pid
  * namespace) in the parent, -errno on failure. */
-static long clone_child(const int *fds, int n, uint64_t cpu_seconds, uint64_t address_space)
+static long clone_child(const int *fds, int n, int network, uint64_t cpu_seconds, uint64_t address_space)
 {
     pid_t *tid_word = find_tid_word();
     unsigned long flags = clone_flags;
@@ -353,9 +377,10 @@ static long clone_child(const int *fds, int n, uint64_t cpu_seconds, uint64_t ad
         return -errno;
     if (pid > 0)
         return pid;
-    setup_descriptors(fds, n);
+    setup_descriptors(fds, n, network);
     setup_limits(cpu_seconds, address_space);
     setup_session();
+    setup_proc();
     setup_directory();
     setup_capabilities();
     int sealed = ace_seal();
@@ -423,14 +448,17 @@ static int count_threads(void)
     return n;
 }
 
-/* configure(pid_namespace: bool, directory: str): what a clone gets in this tier. */
+/* configure(pid_namespace: bool, directory: str, own_proc: bool = False): what a clone gets in this tier and profile. */
 static PyObject *py_configure(PyObject *self, PyObject *args)
 {
     (void)self;
-    int pid_namespace;
+    int pid_namespace, own_proc = 0;
     const char *directory;
-    if (!PyArg_ParseTuple(args, "ps:configure", &pid_namespace, &directory))
+    if (!PyArg_ParseTuple(args, "ps|p:configure", &pid_namespace, &directory, &own_proc))
         return NULL;
+    mounts_proc = own_proc;
+    if (own_proc)
+        clone_flags |= CLONE_NEWNS;
     if (pid_namespace)
         clone_flags |= CLONE_NEWPID;
     else
@@ -449,17 +477,18 @@ static PyObject *py_configure(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* spawn(fds, cpu_seconds, address_space) -> pid, or 0 in the child. Closes the fds in the parent. */
+/* spawn(fds, cpu_seconds, address_space, network=-1) -> pid, or 0 in the child. Closes the descriptors in the parent. */
 static PyObject *py_spawn(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *tuple;
     unsigned long long cpu_seconds, address_space;
-    if (!PyArg_ParseTuple(args, "O!KK:spawn", &PyTuple_Type, &tuple, &cpu_seconds, &address_space))
+    int network = -1;
+    if (!PyArg_ParseTuple(args, "O!KK|i:spawn", &PyTuple_Type, &tuple, &cpu_seconds, &address_space, &network))
         return NULL;
     int fds[MAX_FDS];
     Py_ssize_t n = PyTuple_Size(tuple);
-    if (n < 1 || n > MAX_FDS) {
+    if (n < 1 || n > MAX_FDS - 1) {
         PyErr_SetString(PyExc_ValueError, "spawn: 1 to 4 descriptors");
         return NULL;
     }
@@ -469,7 +498,7 @@ static PyObject *py_spawn(PyObject *self, PyObject *args)
             return NULL;
     }
     PyOS_BeforeFork();
-    long pid = clone_child(fds, (int)n, cpu_seconds, address_space);
+    long pid = clone_child(fds, (int)n, network, cpu_seconds, address_space);
     if (pid == 0) {
         PyOS_AfterFork_Child();
         return PyLong_FromLong(0);
@@ -477,6 +506,8 @@ static PyObject *py_spawn(PyObject *self, PyObject *args)
     PyOS_AfterFork_Parent();
     for (Py_ssize_t i = 0; i < n; i++)
         close(fds[i]);
+    if (network >= 0)
+        close(network);
     if (pid < 0) {
         errno = (int)-pid;
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -503,7 +534,9 @@ static PyObject *py_serve(PyObject *self, PyObject *args)
         if (read_header(fd, &h) <= 0 || h.type != 'S' || h.length != sizeof limits ||
             read_payload(fd, (unsigned char *)limits, sizeof limits) < 0)
             _exit(0);
-        long pid = clone_child(reader.fds, reader.nfds, limits[0], limits[1]);
+        int has_network = (h.flags & HAS_NETWORK) != 0 && reader.nfds > 1;
+        int n = reader.nfds - has_network;
+        long pid = clone_child(reader.fds, n, has_network ? reader.fds[n] : -1, limits[0], limits[1]);
         if (pid == 0)
             break;
         drop_received_fds();
@@ -552,8 +585,9 @@ PyMethodDef ace_spawn_methods[] = {
     {"read_frame", py_read_frame, METH_VARARGS,
      "read_frame(fd) -> (type, flags, index, payload, fds) or None at end of file."},
     {"write_frame", py_write_frame, METH_VARARGS, "write_frame(fd, type, flags, index, *parts) -> None."},
-    {"configure", py_configure, METH_VARARGS, "configure(pid_namespace, directory): how this process clones children."},
-    {"spawn", py_spawn, METH_VARARGS, "spawn(fds, cpu_seconds, address_space) -> pid, or 0 in the child."},
+    {"configure", py_configure, METH_VARARGS,
+     "configure(pid_namespace, directory, own_proc=False): how this process clones children."},
+    {"spawn", py_spawn, METH_VARARGS, "spawn(fds, cpu_seconds, address_space, network=-1) -> pid, or 0 in the child."},
     {"serve", py_serve, METH_VARARGS, "serve(fd): clone a player for every request; returns only in a player."},
     {"share_libraries", py_share_libraries, METH_NOARGS,
      "share_libraries() -> int: clones inherit the page tables of this many mappings of loaded libraries."},

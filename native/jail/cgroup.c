@@ -367,6 +367,11 @@ static bool set_up_v1(struct config *cfg)
     cfg->cgroup_peak_fd = open_in(path, "memory.max_usage_in_bytes", O_RDONLY);
     cfg->cgroup = CGROUP_V1;
     cfg->cgroup_why[0] = '\0';
+    /* version 2 counts the buffers of sockets with everything else; here they have a limit of their own, or none */
+    limit_text(text, sizeof text, (cfg->memory_mb << 20) / 4);
+    if (cfg->profile == PROFILE_SYSTEM && cfg->memory_mb > 0 &&
+        write_text(path, "memory.kmem.tcp.limit_in_bytes", text) < 0)
+        say_why(cfg, "memory of sockets is not counted: %s", strerror(errno));
 
     struct group *pids = cgroup_own_directory("pids", own) ? make_group(own) : NULL;
     limit_text(text, sizeof text, task_limit(cfg));

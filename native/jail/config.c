@@ -42,6 +42,15 @@ static enum tier tier_of(const char *text)
     jail_fail("configuration", EINVAL, "no tier is called \"%s\"", text);
 }
 
+static enum profile profile_of(const char *text)
+{
+    if (strcmp(text, "compute") == 0)
+        return PROFILE_COMPUTE;
+    if (strcmp(text, "system") == 0)
+        return PROFILE_SYSTEM;
+    jail_fail("configuration", EINVAL, "no profile is called \"%s\"", text);
+}
+
 /* How many strings there are: an upper bound for every list. */
 static size_t count_strings(const char *bytes, size_t size)
 {
@@ -73,6 +82,10 @@ static void read_entry(struct config *cfg, const char *key, char *value, size_t 
         cfg->ro[cfg->ro_count++] = pair_of(key, value);
     else if (strcmp(key, "link") == 0)
         cfg->link[cfg->link_count++] = pair_of(key, value);
+    else if (strcmp(key, "text") == 0)
+        cfg->text[cfg->text_count++] = pair_of(key, value);
+    else if (strcmp(key, "profile") == 0)
+        cfg->profile = profile_of(value);
     else if (strcmp(key, "python") == 0)
         cfg->python = value;
     else if (strcmp(key, "env") == 0)
@@ -129,6 +142,7 @@ struct config *config_read(int fd)
     cfg->storage = bytes;
     cfg->ro = allocate(strings, sizeof *cfg->ro);
     cfg->link = allocate(strings, sizeof *cfg->link);
+    cfg->text = allocate(strings, sizeof *cfg->text);
     cfg->env = allocate(strings, sizeof *cfg->env);
     cfg->cgroup_wanted = true;
     cfg->cpu = -1;
@@ -160,6 +174,7 @@ void config_free(struct config *cfg)
 {
     free(cfg->ro);
     free(cfg->link);
+    free(cfg->text);
     free(cfg->env);
     free(cfg->storage);
     free(cfg);

@@ -4,8 +4,8 @@
  * filter) follows in filter.c. It keeps CAP_SYS_ADMIN over its own namespaces in the namespaces tier, through the ambient
  * set, because cloning a player into a new pid namespace needs it; the player drops it as its first deed.
  *
- * The guest's JSON gets three members that only the launcher knows: "tier", "scratch" (the directory for temporary
- * files) and "guest_parent" (the directory that holds the package _ace_guest). Environment values name them as /tmp and
+ * The guest's JSON gets members that only the launcher knows: "tier", "profile", "own_proc" (players mount a /proc),
+ * "scratch" (the directory for temporary files) and "guest_parent" (the directory that holds the package _ace_guest). Environment values name them as /tmp and
  * /ace in every tier; where the real paths differ, `view_path` puts these in. */
 #define _GNU_SOURCE
 #include "jail.h"
@@ -199,13 +199,21 @@ const char *tier_name(enum tier tier)
     return tier == TIER_NAMESPACES ? "namespaces" : tier == TIER_SECCOMP ? "seccomp" : "none";
 }
 
+const char *profile_name(enum profile profile)
+{
+    return profile == PROFILE_SYSTEM ? "system" : "compute";
+}
+
 static char *guest_json(const struct config *cfg)
 {
     const char *rest = cfg->guest_json + 1;
     char *text;
     bool empty = rest[strspn(rest, " \t\r\n")] == '}';
-    if (asprintf(&text, "{\"tier\": \"%s\", \"scratch\": \"%s\", \"guest_parent\": \"%s\"%s%s", tier_name(cfg->tier),
-                 cfg->scratch, cfg->guest_parent, empty ? "" : ", ", rest) < 0)
+    if (asprintf(&text,
+                 "{\"tier\": \"%s\", \"profile\": \"%s\", \"own_proc\": %s, \"scratch\": \"%s\", "
+                 "\"guest_parent\": \"%s\"%s%s",
+                 tier_name(cfg->tier), profile_name(cfg->profile), cfg->has_own_proc ? "true" : "false", cfg->scratch,
+                 cfg->guest_parent, empty ? "" : ", ", rest) < 0)
         guest_failed("memory");
     return text;
 }

@@ -308,7 +308,7 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
     return true;
 }
 
-pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why)
+pid_t judge_fork(struct supervisor *s, const struct unit *unit, int network, int *fd, char *why)
 {
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!judge_ready(s, unit, why))
@@ -321,17 +321,19 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *w
         struct frame_header h = {.length = 0, .type = 'J'};
         struct iovec part = {&h, sizeof h};
         union {
-            char bytes[CMSG_SPACE(sizeof(int))];
+            char bytes[CMSG_SPACE(2 * sizeof(int))];
             struct cmsghdr align;
         } control;
         memset(&control, 0, sizeof control);
+        const int fds[2] = {pair[1], network};
+        size_t size = (network >= 0 ? 2 : 1) * sizeof(int);
         struct msghdr m = {
-            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(size)};
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &pair[1], sizeof(int));
+        c->cmsg_len = CMSG_LEN(size);
+        memcpy(CMSG_DATA(c), fds, size);
         ssize_t sent = sendmsg(s->judge.fd, &m, MSG_NOSIGNAL);
         close(pair[1]);
         struct frame_header answer = {0};

@@ -4,6 +4,7 @@
  *   config.c      the `C` frame as `struct config`
  *   namespaces.c  new namespaces, id maps and identity (namespaces tier)
  *   mounts.c      the file system that guests see (namespaces tier)
+ *   network.c     networks of players: a loopback device each (profile system)
  *   landlock.c    file, network and signal rules without namespaces (seccomp tier)
  *   copytree.c    the copied interpreter for a chroot (seccomp tier where Landlock is missing)
  *   private.c     the launcher's private directory (tiers without mounts)
@@ -34,6 +35,12 @@
 #define WORKER_TASKS 24   /* tasks beside a player's own: supervisor, zygote, judge, test process, their helpers */
 
 enum tier { TIER_NAMESPACES, TIER_SECCOMP, TIER_NONE };
+
+/* What programs are given beside an interpreter and a /tmp: docs/architecture.md has the table. */
+enum profile {
+    PROFILE_COMPUTE, /* nothing */
+    PROFILE_SYSTEM,  /* other programs, a loopback network, /dev/shm and a /proc of their own */
+};
 
 /* How the worker's kernel uid came about. */
 enum identity {
@@ -67,6 +74,9 @@ struct config {
     size_t ro_count;
     struct pair *link;
     size_t link_count;
+    struct pair *text; /* dst: a file; src: its content */
+    size_t text_count;
+    enum profile profile;
     char *python;
     char **env; /* NULL-terminated */
     char *guest_json;
@@ -86,6 +96,10 @@ struct config {
     int proc_dir;         /* /proc of the worker's pid namespace, or -1; never inherited by guests */
     int landlock_abi;     /* of the running kernel; 0: none */
     bool has_pid_namespace, has_net_namespace;
+    bool has_bounded_sockets;
+    bool has_loopback;      /* each player has a network of its own, with a loopback device */
+    bool has_shm;           /* a second scratch on /dev/shm */
+    bool has_own_proc;      /* each player mounts a /proc of its pid namespace */
     char identity_why[160]; /* why the user namespace was not used, when it was not */
     char scratch[256];      /* the scratch directory as guests see it: /tmp where paths are remapped */
     char guest_parent[256]; /* the directory in PYTHONPATH that holds _ace_guest, as guests see it */
@@ -106,7 +120,12 @@ pid_t exec_guest(const struct config *cfg, const char *role, int fd3);
 /* What the guest last wrote to its standard error, NUL-terminated: for the message when it does not start. */
 size_t guest_log(const char *role, char *buffer, size_t size);
 
-/* True if the scratch holds nothing, told without walking it where it is a file system of its own. */
+/* A new network with nothing in it but a loopback device that is up, as a descriptor (close on exec); -1 with errno.
+ * Notes in `cfg` whether the buffers of its sockets could be bounded. */
+int network_fresh(struct config *cfg);
+
+/* True if the scratch (with /dev/shm, where there is one) holds nothing, told without walking it where it is a file
+ * system of its own. */
 int scratch_is_clean(const struct config *cfg);
 
 /* Empties or replaces the scratch, whatever is in it. 0, or -1 with errno: then nothing may run there again. */
@@ -122,6 +141,7 @@ unsigned long long cgroup_peak(const struct config *cfg);
 const char *ready_mechanisms_json(const struct config *cfg);
 
 const char *tier_name(enum tier tier);
+const char *profile_name(enum profile profile);
 
 /* ---- provided by supervisor.c ---- */
 

@@ -294,14 +294,32 @@ static void setup_promises(void)
     die_with_parent(launcher.self_pidfd);     /* again: the kernel forgets it when ids change */
 }
 
-/* Only what cloning players and renewing the scratch need, here and in everything below. */
-static void setup_capabilities(void)
+/* Only what cloning players and renewing the scratch need, here and in everything below; and what bringing up a
+ * loopback device needs, in the supervisor alone. */
+static void setup_capabilities(const struct config *cfg)
 {
+    uint64_t kept = CAPABILITY(CAP_SYS_ADMIN);
+    if (cfg->profile == PROFILE_SYSTEM)
+        kept |= CAPABILITY(CAP_NET_ADMIN);
     /* a change from uid 0 kept the permitted set and emptied the effective one, which the bounding set asks */
     (void)keep_capabilities(permitted_capabilities(), 0);
-    bound_capabilities(CAPABILITY(CAP_SYS_ADMIN));
-    if (keep_capabilities(CAPABILITY(CAP_SYS_ADMIN), 0) < 0)
+    bound_capabilities(kept);
+    if (keep_capabilities(kept, 0) < 0)
         jail_fail("capabilities", errno, "%s", namespace_remedy(errno));
+}
+
+/* One network on trial, so that what would fail with the first program fails here and says why. */
+static void setup_network(struct config *cfg)
+{
+    if (cfg->profile != PROFILE_SYSTEM)
+        return;
+    int trial = network_fresh(cfg);
+    if (trial < 0)
+        jail_fail("network", errno,
+                  "profile \"system\" gives each program a network namespace with a loopback device: %s",
+                  namespace_remedy(errno));
+    close(trial);
+    cfg->has_loopback = true;
 }
 
 /* Players get the kernel's first choice when memory runs out on the whole machine; they inherit it. */
@@ -319,14 +337,17 @@ static void build_namespaces_jail(struct config *cfg, int launcher_socket)
 {
     wait_for_release(cfg, launcher_socket);
     setup_oom_score();
-    setup_bind_sources(cfg); /* with the host's rights: before the ids change */
+    if (cfg->profile == PROFILE_SYSTEM)
+        (void)unshare(CLONE_NEWCGROUP); /* a /proc would name the host's control groups */
+    setup_bind_sources(cfg);            /* with the host's rights: before the ids change */
     if (cfg->identity != IDENTITY_CHANGED)
         setup_identity(cfg); /* a tmpfs in a user namespace can only be made by an id that is mapped there */
     setup_mounts(cfg);
     setup_hostname();
     if (cfg->identity == IDENTITY_CHANGED)
         setup_identity(cfg); /* real root makes the mounts first */
-    setup_capabilities();
+    setup_capabilities(cfg);
+    setup_network(cfg);
     setup_promises();
     report_identity(launcher_socket);
 }
@@ -502,6 +523,9 @@ static int run(void)
     if (cfg->tier == TIER_NAMESPACES) {
         cfg->landlock_abi = landlock_abi(NULL);
     } else if (cfg->tier == TIER_SECCOMP) {
+        if (cfg->profile == PROFILE_SYSTEM)
+            jail_fail("profile \"system\" needs network, pid and mount namespaces to hold what it lets programs do", 0,
+                      "use isolation=\"namespaces\", or profile=\"compute\"");
         if (cfg->processes > 0)
             jail_fail("processes", 0,
                       "Limits(processes=...) needs a pid namespace to be sure that nothing outlives the program: use "

@@ -1,7 +1,9 @@
 /* The file system that guests see (namespaces tier).
  *
  * An empty tmpfs becomes the root; exactly the configured paths are bound into it read-only, nosuid and nodev, next to
- * five harmless devices and a private /tmp. There is no /sys and no /proc. The root itself ends read-only.
+ * five harmless devices and a private /tmp. There is no /sys and no /proc. The root itself ends read-only. With the
+ * profile `system` there are a private /dev/shm, a few files made here (hosts, passwd), and an empty /proc, over which
+ * each player mounts the one of its own pid namespace (native/guest/spawn.c).
  *
  * Order, and its reasons:
  *   1. Bind sources are opened before the ids change (setup_bind_sources): a virtual environment below a directory
@@ -11,7 +13,9 @@
  *      a mount point resolves inside the new root, not on the host.
  *   4. The /proc instance for the supervisor is made while the old root is still attached: a user namespace may mount
  *      proc only where a complete /proc is visible already (a container with masked paths has none). It is detached at
- *      once: it has a descriptor and no place, so no guest can walk to it. */
+ *      once: it has a descriptor and no place, so no guest can walk to it. Where players mount their own, the kernel asks
+ *      the same of this mount namespace for ever, so another instance stays, with an empty tmpfs on top that nobody
+ *      without CAP_SYS_ADMIN can take away. */
 #define _GNU_SOURCE
 #include "kernel.h"
 #include "namespaces.h"
@@ -175,6 +179,27 @@ static void open_proc(struct config *cfg)
         jail_fail("mounts", errno, "/proc could not be detached");
 }
 
+/* What a player's own /proc is mounted over; without a complete /proc on the host there will be none. */
+static void make_proc_place(struct config *cfg)
+{
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+    make_directory("/proc", 0555);
+    cfg->has_own_proc = cfg->proc_dir >= 0 && mount("proc", "/proc", "proc", flags, NULL) == 0;
+    if (cfg->has_own_proc && mount("tmpfs", "/proc", "tmpfs", flags, "size=4k,nr_inodes=1,mode=555") < 0)
+        jail_fail("mounts", errno, "/proc could not be covered");
+}
+
+/* Files whose content comes with the configuration; a script is executable. */
+static void make_text(const char *path, const char *text)
+{
+    make_parents(path);
+    mode_t mode = strncmp(text, "#!", 2) == 0 ? 0755 : 0644;
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0 || write_full(fd, text, strlen(text)) < 0)
+        jail_fail("mounts", errno, "the file %s could not be made in the jail", path);
+    close(fd);
+}
+
 static void enter_new_root(void)
 {
     static const char *const PLACES[] = {"/tmp", "/mnt", "/run", "/dev"};
@@ -204,6 +229,8 @@ void setup_mounts(struct config *cfg)
 {
     enter_new_root();
     open_proc(cfg);
+    if (cfg->profile == PROFILE_SYSTEM)
+        make_proc_place(cfg);
     for (size_t i = 0; i < cfg->ro_count; i++)
         bind_into(bind_fds[i], cfg->ro[i].dst, false);
     free(bind_fds);
@@ -212,12 +239,17 @@ void setup_mounts(struct config *cfg)
         if (symlink(cfg->link[i].src, cfg->link[i].dst) < 0)
             jail_fail("mounts", errno, "the link %s could not be made", cfg->link[i].dst);
     }
+    for (size_t i = 0; i < cfg->text_count; i++)
+        make_text(cfg->text[i].dst, cfg->text[i].src);
     for (size_t i = 0; i < DEVICE_COUNT; i++) {
         char path[32];
         snprintf(path, sizeof path, "/dev/%s", DEVICES[i]);
         bind_into(device_fds[i], path, true);
     }
     make_directory("/tmp", 0755);
+    if (cfg->profile == PROFILE_SYSTEM)
+        make_directory("/dev/shm", 0755);
+    cfg->has_shm = cfg->profile == PROFILE_SYSTEM;
     scratch_mount(cfg);
     leave_old_root();
     remount_with("/", MS_RDONLY | MS_NOSUID | MS_NODEV);

@@ -34,18 +34,23 @@ enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
 
 /* ---- start ---- */
 
-static bool spawn_request(struct player *pl, const int *fds, int n, uint64_t cpu_seconds, uint64_t space)
+enum { HAS_NETWORK = 1 };
+
+/* `fds` has room for one more. */
+static bool spawn_request(struct player *pl, int *fds, int n, uint64_t cpu_seconds, uint64_t space)
 {
     struct supervisor *s = pl->s;
     struct {
         struct frame_header h;
         uint64_t limits[2];
-    } request = {{16, 'S', 0, 0}, {cpu_seconds, space}};
+    } request = {{16, 'S', pl->network >= 0 ? HAS_NETWORK : 0, 0}, {cpu_seconds, space}};
     struct iovec part = {&request, sizeof request};
     union {
-        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        char bytes[CMSG_SPACE(5 * sizeof(int))];
         struct cmsghdr align;
     } control;
+    if (pl->network >= 0)
+        fds[n++] = pl->network;
     memset(&control, 0, sizeof control);
     struct msghdr m = {.msg_iov = &part,
                        .msg_iovlen = 1,
@@ -85,7 +90,8 @@ static bool make_pipe(int ours_theirs[2])
 
 void player_init(struct player *pl, struct supervisor *s, struct program *p)
 {
-    *pl = (struct player){.s = s, .program = p, .sock = -1, .out = -1, .err = -1, .test_sock = -1, .proxied = -1};
+    *pl = (struct player){
+        .s = s, .program = p, .sock = -1, .out = -1, .err = -1, .test_sock = -1, .network = -1, .proxied = -1};
     pl->main.pid = pl->test_process.pid = -1;
 }
 
@@ -99,6 +105,8 @@ bool player_start(struct player *pl, int stdin_fd)
     uint64_t cpu = (uint64_t)(l->load_cpu_s + l->program_cpu_s + l->cpu_s + l->quantum_s * p->unit->test_count) + 3;
     uint64_t space = l->memory > 0 ? l->memory + s->zygote_virtual : 0;
     bool output = l->keep_output || stdin_fd >= 0;
+    if (s->cfg->has_loopback && (pl->network = network_fresh(s->cfg)) < 0)
+        return trouble(pl, "a network for a player: %s", strerror(errno));
 
     for (int attempt = 0; attempt < 2; attempt++) {
         char why[256];
@@ -109,7 +117,7 @@ bool player_start(struct player *pl, int stdin_fd)
             return trouble(pl, "socketpair for a player: %s", strerror(errno));
         if (output && (!make_pipe(out) || !make_pipe(err)))
             return trouble(pl, "pipes for a player: %s", strerror(errno));
-        int fds[4] = {pair[1], out[1], err[1], stdin_fd};
+        int fds[5] = {pair[1], out[1], err[1], stdin_fd, -1};
         bool asked = spawn_request(pl, fds, output ? (stdin_fd >= 0 ? 4 : 3) : 1, cpu, space);
         close(pair[1]);
         close_fd(&out[1]);
@@ -198,64 +206,160 @@ static double run_queue_wait_s(const struct player *pl, pid_t pid)
     return sum;
 }
 
-/* CPU of everything the program runs. With new processes allowed, the process clock of init is not enough: whatever
- * else is in the jail's /proc and is no guest of ours belongs to the program. */
-static double pid_cpu_s(const struct player *pl, pid_t pid)
+/* With new processes allowed, the clock of one process is not enough. What is in the jail's /proc and is no guest of ours
+ * descends from the player or from the test process, each the init of its own pid namespace; so a chain of parents ends
+ * at one of the two. One that breaks off, because a parent went while we looked, is put to the program's account. */
+enum side { UNKNOWN_SIDE, PROGRAM_SIDE, TEST_SIDE };
+struct look {
+    pid_t pid, parent;
+    double own, waited; /* CPU seconds of the process, and of its children that it waited for */
+    enum side side;
+};
+struct looks {
+    struct look *at; /* by pid */
+    size_t n;
+};
+
+static bool look_at(const struct supervisor *s, pid_t pid, struct look *out)
 {
     char name[32], text[512];
     snprintf(name, sizeof name, "%d/stat", (int)pid);
-    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return false;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (n <= 0)
-        return 0;
+        return false;
     text[n] = '\0';
-    char *after = strrchr(text, ')'); /* the name may hold anything; fields 14 to 17 are counted from behind it */
+    char *after = strrchr(text, ')'); /* the name may hold anything; fields 4 and 14 to 17 are counted from behind it */
+    int parent;
     unsigned long user, kernel;
     long waited_user, waited_kernel;
-    if (after == NULL || sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user,
-                                &kernel, &waited_user, &waited_kernel) != 4)
-        return 0;
-    return ((double)user + (double)kernel + (double)waited_user + (double)waited_kernel) / (double)sysconf(_SC_CLK_TCK);
+    if (after == NULL || sscanf(after + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &parent, &user,
+                                &kernel, &waited_user, &waited_kernel) != 5)
+        return false;
+    double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
+    *out = (struct look){pid, (pid_t)parent, (double)(user + kernel) * tick,
+                         (double)(waited_user + waited_kernel) * tick, UNKNOWN_SIDE};
+    return true;
 }
 
-/* Sum over every process that belongs to the program. */
-static double over_program(const struct player *pl, double (*what)(const struct player *, pid_t))
+static int by_pid(const void *a, const void *b)
+{
+    return ((const struct look *)a)->pid - ((const struct look *)b)->pid;
+}
+
+/* Up to an ancestor whose side is known, and down again: every process is passed once, however deep they are nested. */
+static void settle_sides(const struct player *pl, const struct looks *looks)
+{
+    for (size_t i = 0; i < looks->n; i++) {
+        struct look *at = &looks->at[i];
+        enum side side = UNKNOWN_SIDE;
+        for (size_t steps = 0; at != NULL && steps <= looks->n; steps++) {
+            side = at->side != UNKNOWN_SIDE ? at->side : at->pid == pl->test_process.pid ? TEST_SIDE : UNKNOWN_SIDE;
+            if (side != UNKNOWN_SIDE || at->pid == pl->main.pid)
+                break;
+            struct look key = {.pid = at->parent};
+            at = bsearch(&key, looks->at, looks->n, sizeof key, by_pid);
+        }
+        if (side == UNKNOWN_SIDE)
+            side = PROGRAM_SIDE;
+        at = &looks->at[i];
+        while (at != NULL && at->side == UNKNOWN_SIDE) {
+            at->side = side;
+            struct look key = {.pid = at->parent};
+            at = at->pid == pl->main.pid || at->pid == pl->test_process.pid
+                     ? NULL
+                     : bsearch(&key, looks->at, looks->n, sizeof key, by_pid);
+        }
+    }
+}
+
+/* Everything in the jail but its guests. False where that cannot be told; else `at` is the caller's to free. */
+static bool look_around(const struct player *pl, struct looks *looks)
 {
     const struct supervisor *s = pl->s;
-    int fd = openat(s->cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct config *cfg = s->cfg;
+    size_t room = cfg->processes + cfg->threads + WORKER_TASKS; /* RLIMIT_NPROC */
+    *looks = (struct looks){calloc(room, sizeof *looks->at), 0};
+    int fd = looks->at == NULL ? -1 : openat(cfg->proc_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *proc = fd < 0 ? NULL : fdopendir(fd);
     if (proc == NULL) {
         if (fd >= 0)
             close(fd);
-        return what(pl, pl->main.pid);
+        free(looks->at);
+        return false;
     }
-    double sum = 0;
-    for (struct dirent *e = readdir(proc); e != NULL; e = readdir(proc)) {
+    for (struct dirent *e = readdir(proc); e != NULL && looks->n < room; e = readdir(proc)) {
         char *end;
         long pid = strtol(e->d_name, &end, 10);
-        if (pid > 1 && *end == '\0' && pid != s->judge.pid && pid != s->zygote.pid && pid != pl->test_process.pid)
-            sum += what(pl, (pid_t)pid);
+        if (pid > 1 && *end == '\0' && pid != s->judge.pid && pid != s->zygote.pid &&
+            look_at(s, (pid_t)pid, &looks->at[looks->n]))
+            looks->n++;
     }
     closedir(proc);
+    qsort(looks->at, looks->n, sizeof *looks->at, by_pid);
+    settle_sides(pl, looks);
+    return true;
+}
+
+static double cpu_of(const struct player *pl, const struct look *look)
+{
+    /* the kernel's table counts in hundredths of a second; most of the time is that of the first process */
+    bool first = look->pid == pl->main.pid || look->pid == pl->test_process.pid;
+    return look->waited + (first ? process_cpu_s(look->pid) : look->own);
+}
+
+static double wait_of(const struct player *pl, const struct look *look)
+{
+    return run_queue_wait_s(pl, look->pid);
+}
+
+/* Sum over all processes on one side; -1 where they cannot be seen. */
+static double over_side(const struct player *pl, enum side side,
+                        double (*what)(const struct player *, const struct look *))
+{
+    struct looks looks;
+    if (!look_around(pl, &looks))
+        return -1;
+    double sum = 0;
+    for (size_t i = 0; i < looks.n; i++)
+        if (looks.at[i].side == side)
+            sum += what(pl, &looks.at[i]);
+    free(looks.at);
     return sum;
 }
 
 static bool has_processes(const struct player *pl)
 {
-    return pl->s->cfg->processes > 0 && pl->s->cfg->proc_dir >= 0;
+    const struct config *cfg = pl->s->cfg; /* without a pid namespace /proc holds the whole machine's */
+    return cfg->processes > 0 && cfg->proc_dir >= 0 && cfg->has_pid_namespace;
 }
 
-static double player_cpu_s(const struct player *pl)
+double player_cpu_s(const struct player *pl)
 {
-    return has_processes(pl) ? over_program(pl, pid_cpu_s) : process_cpu_s(pl->main.pid);
+    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, cpu_of) : -1;
+    return all >= 0 ? all : process_cpu_s(pl->main.pid);
 }
 
-static double player_wait_s(const struct player *pl)
+double test_cpu_s(const struct player *pl)
 {
-    return has_processes(pl) ? over_program(pl, run_queue_wait_s) : run_queue_wait_s(pl, pl->main.pid);
+    /* only where the profile lets test code start processes */
+    double all = has_processes(pl) && pl->s->cfg->profile == PROFILE_SYSTEM ? over_side(pl, TEST_SIDE, cpu_of) : -1;
+    return all >= 0 ? all : process_cpu_s(pl->test_process.pid);
+}
+
+/* Both sides' waiting for a processor. */
+static double wait_s(const struct player *pl)
+{
+    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, wait_of) : -1;
+    if (all < 0)
+        all = run_queue_wait_s(pl, pl->main.pid);
+    if (pl->test_process.pid <= 0)
+        return all;
+    double tests = has_processes(pl) ? over_side(pl, TEST_SIDE, wait_of) : -1;
+    return all + (tests >= 0 ? tests : run_queue_wait_s(pl, pl->test_process.pid));
 }
 
 static void new_stage(struct player *pl)
@@ -265,12 +369,8 @@ static void new_stage(struct player *pl)
     if (!pl->watched)
         return;
     pl->stage_cpu = player_cpu_s(pl);
-    pl->stage_wait = player_wait_s(pl);
-    pl->stage_test_cpu = 0;
-    if (pl->test_process.pid > 0) {
-        pl->stage_test_cpu = process_cpu_s(pl->test_process.pid);
-        pl->stage_wait += run_queue_wait_s(pl, pl->test_process.pid);
-    }
+    pl->stage_wait = wait_s(pl);
+    pl->stage_test_cpu = pl->test_process.pid > 0 ? test_cpu_s(pl) : 0;
 }
 
 static void check_clocks(struct player *pl, bool waiting_for_us)
@@ -279,7 +379,7 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     pl->seen_cpu = player_cpu_s(pl);
     double player_cpu = pl->seen_cpu - pl->stage_cpu;
     bool testing = pl->test_process.pid > 0 && !pl->test_process.gone;
-    double test_cpu = testing ? process_cpu_s(pl->test_process.pid) - pl->stage_test_cpu : 0;
+    double test_cpu = testing ? test_cpu_s(pl) - pl->stage_test_cpu : 0;
     const struct limits *l = &pl->program->unit->limits;
     double spent = player_cpu + test_cpu;
     pl->left_s = (pl->loaded ? pl->test_limit : pl->load_limit) - player_cpu;
@@ -303,10 +403,7 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     double idle_limit = pl->loaded ? pl->idle_limit : l->idle_s;
     if (waiting_for_us || wall - pl->stage_wall - spent < idle_limit)
         return;
-    double waited = player_wait_s(pl);
-    if (pl->test_process.pid > 0)
-        waited += run_queue_wait_s(pl, pl->test_process.pid);
-    if (wall - pl->stage_wall - spent - (waited - pl->stage_wait) > idle_limit)
+    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) > idle_limit)
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
@@ -736,6 +833,7 @@ void player_end(struct player *pl)
     close_fd(&pl->out);
     close_fd(&pl->err);
     close_fd(&pl->test_sock);
+    close_fd(&pl->network);
     for (uint32_t i = 0; i < pl->queued; i++)
         bytes_free(&pl->values[i]);
     free(pl->values);

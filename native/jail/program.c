@@ -269,7 +269,7 @@ static bool run_proxied(struct player *pl, uint32_t position)
     const struct test *t = &p->unit->tests[position];
     if (pl->test_process.pid <= 0) {
         pl->test_process = (struct child){0};
-        pl->test_process.pid = judge_fork(pl->s, p->unit, &pl->test_sock, why);
+        pl->test_process.pid = judge_fork(pl->s, p->unit, pl->network, &pl->test_sock, why);
         if (pl->test_process.pid < 0) {
             p->trouble = why;
             pl->infrastructure = true;
@@ -280,15 +280,15 @@ static bool run_proxied(struct player *pl, uint32_t position)
     pl->proxy_done = false;
     pl->call_open = false;
     pl->stage_wall = now_s();
-    double before = process_cpu_s(pl->main.pid);
+    double before = player_cpu_s(pl);
     pl->stage_cpu = before;
-    pl->stage_test_cpu = process_cpu_s(pl->test_process.pid);
+    pl->stage_test_cpu = test_cpu_s(pl);
     if (bytes_add_frame(&pl->test_outgoing, 'G', 0, t->number, NULL, 0) < 0)
         return false;
     player_pump(pl, UNTIL_PROXY);
     if (pl->proxy_done) {
         if (!pl->main.gone)
-            p->results[position].cpu_s = (float)(process_cpu_s(pl->main.pid) - before);
+            p->results[position].cpu_s = (float)(player_cpu_s(pl) - before);
         pl->proxied = -1;
         return true;
     }
@@ -333,7 +333,8 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
             if (!run_proxied(&pl, a->tests[settled]))
                 break;
             settled = end = settled + 1;
-            stopped = unit->limits.fail_fast && p->results[a->tests[settled - 1]].status != PASSED;
+            /* a call that outlives its test (a server in a thread) leaves nobody to hear the next one */
+            stopped = pl.call_open || (unit->limits.fail_fast && p->results[a->tests[settled - 1]].status != PASSED);
             if (stopped || pl.main.gone)
                 break;
         } else {
@@ -356,7 +357,7 @@ static struct progress run_player(struct supervisor *s, struct program *p, struc
             settled++;
         }
     }
-    if (!pl.main.gone && pl.cut == NOT_CUT && !pl.infrastructure && !all) {
+    if (!pl.main.gone && pl.cut == NOT_CUT && !pl.infrastructure && !all && !pl.call_open) {
         /* all answered: let it flush what it printed, then go */
         pl.quit_sent = true;
         if (bytes_add_frame(&pl.outgoing, 'Q', 0, 0, NULL, 0) == 0) {

@@ -34,15 +34,19 @@ const char *ready_mechanisms_json(const struct config *cfg)
                                : IDENTITIES[cfg->identity];
     bool isolated = cfg->tier != TIER_NONE;
     bool landlock = cfg->view == VIEW_LANDLOCK;
-    used += (size_t)snprintf(
-        text + used, sizeof text - used,
-        "\"tier\": \"%s\", \"mechanisms\": {\"identity\": \"%s\", \"identity_why\": \"%s\", \"file_system\": \"%s\", "
-        "\"pid_namespace\": %s, \"net_namespace\": %s, \"seccomp\": %s, \"landlock_abi\": %d, ",
-        tier_name(cfg->tier), identity, plain(cfg->identity_why), VIEWS[cfg->view], truth(cfg->has_pid_namespace),
-        truth(cfg->has_net_namespace), truth(isolated), landlock ? cfg->landlock_abi : 0);
+    used +=
+        (size_t)snprintf(text + used, sizeof text - used,
+                         "\"tier\": \"%s\", \"profile\": \"%s\", "
+                         "\"mechanisms\": {\"identity\": \"%s\", \"identity_why\": \"%s\", \"file_system\": \"%s\", "
+                         "\"pid_namespace\": %s, \"net_namespace\": %s, \"seccomp\": %s, \"landlock_abi\": %d, ",
+                         tier_name(cfg->tier), profile_name(cfg->profile), identity, plain(cfg->identity_why),
+                         VIEWS[cfg->view], truth(cfg->has_pid_namespace), truth(cfg->has_net_namespace),
+                         truth(isolated), landlock ? cfg->landlock_abi : 0);
     used += (size_t)snprintf(text + used, sizeof text - used,
-                             "\"cgroup\": \"%s\", \"cgroup_why\": \"%s\", \"proc\": %s, \"scratch\": \"%s\"}",
+                             "\"cgroup\": \"%s\", \"cgroup_why\": \"%s\", \"proc\": %s, \"scratch\": \"%s\", "
+                             "\"loopback\": %s, \"bounded_sockets\": %s, \"shared_memory\": %s, \"own_proc\": %s}",
                              CGROUPS[cfg->cgroup], plain(cfg->cgroup_why), truth(cfg->proc_dir >= 0),
-                             cfg->view == VIEW_MOUNTS ? "tmpfs" : "directory");
+                             cfg->view == VIEW_MOUNTS ? "tmpfs" : "directory", truth(cfg->has_loopback),
+                             truth(cfg->has_bounded_sockets), truth(cfg->has_shm), truth(cfg->has_own_proc));
     return used < sizeof text ? text : "\"tier\": \"unknown\"";
 }

@@ -6,6 +6,8 @@
  * mode, owner and times of it can carry a message, so they must be what they were (extended attributes are refused by
  * the filter; access times are not kept).
  *
+ * /dev/shm, where there is one, is a second tmpfs of the same size, treated the same way.
+ *
  * Without mounts (seccomp tier) it is a directory of its own. It is emptied by descriptor, never following a link, with
  * a budget of entries; where that is not enough it is moved out of the guests' reach and a fresh one takes its place.
  * What was moved goes with the launcher. Bytes on disk are bounded only by RLIMIT_FSIZE per file there. */
@@ -23,53 +25,72 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MOUNT_POINT    "/tmp"
 #define DIRECTORY_NAME "tmp"
 #define ENTRY_BUDGET   20000L
 #define DEPTH_BUDGET   64
 
-/* tmpfs when new, and the directories used without mounts. Only the supervisor and its maker use this. */
-static struct {
+/* Each tmpfs as it was when new. */
+static struct place {
+    const char *path, *mode;
     fsfilcnt_t free_inodes;
     fsblkcnt_t free_blocks;
+    struct stat fresh; /* its root directory */
+} places[] = {{.path = "/tmp", .mode = "700"}, {.path = "/dev/shm", .mode = "1777"}};
+
+/* The directories used without mounts. Only the supervisor and its maker use this. */
+static struct {
     struct stat fresh; /* the scratch directory itself */
     int parent, discard;
     unsigned long discarded;
 } state = {.parent = -1, .discard = -1};
+
+static size_t place_count(const struct config *cfg)
+{
+    return cfg->has_shm ? 2 : 1;
+}
 
 static bool same_time(const struct timespec *a, const struct timespec *b)
 {
     return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-static bool looks_fresh(const struct stat *now)
+static bool looks_fresh(const struct stat *now, const struct stat *then)
 {
-    const struct stat *then = &state.fresh;
     return now->st_mode == then->st_mode && now->st_uid == then->st_uid && now->st_gid == then->st_gid &&
            same_time(&now->st_mtim, &then->st_mtim) && same_time(&now->st_ctim, &then->st_ctim);
 }
 
-static int mount_fresh(const struct config *cfg)
+static int mount_fresh(const struct config *cfg, struct place *place)
 {
     char options[160];
-    snprintf(options, sizeof options, "size=%llum,nr_inodes=%llu,mode=700,uid=%lu,gid=%lu",
-             (unsigned long long)cfg->scratch_mb, (unsigned long long)cfg->scratch_inodes,
+    snprintf(options, sizeof options, "size=%llum,nr_inodes=%llu,mode=%s,uid=%lu,gid=%lu",
+             (unsigned long long)cfg->scratch_mb, (unsigned long long)cfg->scratch_inodes, place->mode,
              cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->uid : (unsigned long)INNER_ID,
              cfg->identity == IDENTITY_CHANGED ? (unsigned long)cfg->gid : (unsigned long)INNER_ID);
-    if (mount("tmpfs", MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOATIME, options) < 0)
+    if (mount("tmpfs", place->path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOATIME, options) < 0)
         return -1;
     struct statfs about;
-    if (statfs(MOUNT_POINT, &about) < 0 || stat(MOUNT_POINT, &state.fresh) < 0)
+    if (statfs(place->path, &about) < 0 || stat(place->path, &place->fresh) < 0)
         return -1;
-    state.free_inodes = about.f_ffree;
-    state.free_blocks = about.f_bfree;
+    place->free_inodes = about.f_ffree;
+    place->free_blocks = about.f_bfree;
     return 0;
+}
+
+static bool place_is_clean(const struct place *place)
+{
+    struct statfs about;
+    struct stat directory;
+    return statfs(place->path, &about) == 0 && about.f_ffree == place->free_inodes &&
+           about.f_bfree == place->free_blocks && stat(place->path, &directory) == 0 &&
+           looks_fresh(&directory, &place->fresh);
 }
 
 void scratch_mount(const struct config *cfg)
 {
-    if (mount_fresh(cfg) < 0)
-        jail_fail("scratch", errno, "a tmpfs could not be mounted in the jail");
+    for (size_t i = 0; i < place_count(cfg); i++)
+        if (mount_fresh(cfg, &places[i]) < 0)
+            jail_fail("scratch", errno, "a tmpfs could not be mounted on %s in the jail", places[i].path);
 }
 
 static int open_directory(int parent, const char *name)
@@ -210,7 +231,7 @@ static bool directory_is_clean(void)
         return false;
     }
     struct stat about;
-    bool clean = fstat(copy, &about) == 0 && looks_fresh(&about);
+    bool clean = fstat(copy, &about) == 0 && looks_fresh(&about, &state.fresh);
     for (struct dirent *entry = readdir(stream); clean && entry != NULL; entry = readdir(stream))
         clean = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
     closedir(stream);
@@ -246,17 +267,19 @@ int scratch_is_clean(const struct config *cfg)
 {
     if (cfg->view != VIEW_MOUNTS)
         return state.parent < 0 || (parent_is_clean() && directory_is_clean());
-    struct statfs about;
-    struct stat directory;
-    return statfs(MOUNT_POINT, &about) == 0 && about.f_ffree == state.free_inodes &&
-           about.f_bfree == state.free_blocks && stat(MOUNT_POINT, &directory) == 0 && looks_fresh(&directory);
+    for (size_t i = 0; i < place_count(cfg); i++)
+        if (!place_is_clean(&places[i]))
+            return false;
+    return true;
 }
 
 int scratch_renew(const struct config *cfg)
 {
     if (cfg->view != VIEW_MOUNTS)
         return state.parent < 0 ? 0 : renew_directory();
-    if (umount2(MOUNT_POINT, MNT_DETACH) < 0)
-        return -1;
-    return mount_fresh(cfg);
+    for (size_t i = 0; i < place_count(cfg); i++)
+        if (!place_is_clean(&places[i]) &&
+            (umount2(places[i].path, MNT_DETACH) < 0 || mount_fresh(cfg, &places[i]) < 0))
+            return -1;
+    return 0;
 }

@@ -153,8 +153,9 @@ bool judge_ready(struct supervisor *s, const struct unit *unit, char *why);
 /* Ask for decisions on tests[0..n): `type` is 'D' (values) or 'O' (output). Fills in the results. */
 bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests, const struct span *payloads, size_t n,
                   uint8_t type, char *why);
-/* A test process for the current problem; its control socket in *fd. -1 with a reason. */
-pid_t judge_fork(struct supervisor *s, const struct unit *unit, int *fd, char *why);
+/* A test process for the current problem, in `network` (-1: the judge's own); its control socket in *fd. -1 with a
+ * reason. */
+pid_t judge_fork(struct supervisor *s, const struct unit *unit, int network, int *fd, char *why);
 
 /* ---- player.c ---- */
 
@@ -182,6 +183,7 @@ struct player {
     struct program *program;
     struct child main, test_process;
     int sock, out, err, test_sock;
+    int network;      /* its own, for the test process to enter too; -1: the worker's empty one */
     bool watched;     /* past the first short wait: the pid is known, the clocks are read */
     bool interactive; /* somebody waits for its answers: they wake the supervisor */
     bool bulky;       /* it sends so much that it must be read at once */
@@ -208,6 +210,9 @@ struct player {
 
 double now_s(void);
 double process_cpu_s(pid_t pid);
+/* CPU of everything that the program runs, and of everything that the test's own code runs. */
+double player_cpu_s(const struct player *pl);
+double test_cpu_s(const struct player *pl);
 bool wait_readable(int fd, int timeout_ms);
 
 void player_init(struct player *pl, struct supervisor *s, struct program *p);

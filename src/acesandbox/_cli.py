@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import BadInput, SandboxError
 from ._limits import Limits
-from ._sandbox import ISOLATIONS, UNSEALED, Sandbox
+from ._sandbox import ISOLATIONS, PROFILES, SYSTEM_PROCESSES, UNSEALED, Sandbox, default_limits
 from ._status import Status
 
 if TYPE_CHECKING:
@@ -230,6 +230,7 @@ def _check_arguments(commands: Any) -> None:
     command.add_argument("--list", action="store_true", help="name the attacks and do nothing")
     command.add_argument("--json", action="store_true", help="one JSON object per attack")
     command.add_argument("--isolation", choices=ISOLATIONS, default="best", help="default: best")
+    command.add_argument("--profile", choices=PROFILES, default="compute", help="default: compute")
     command.add_argument("--python", metavar="PATH", help="the interpreter to jail")
 
 
@@ -253,6 +254,13 @@ def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | No
         help="default: namespaces; see acesandbox doctor",
     )
     group.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default="compute",
+        help="what a program may use: compute (default), an interpreter and files of its own; system, also processes, "
+        "the machine's programs, loopback sockets, shared memory",
+    )
+    group.add_argument(
         "--python",
         metavar="PATH",
         help="the interpreter for programs, with its packages; default: this one, standard library only",
@@ -273,21 +281,23 @@ def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | No
     defaults = defaults or Limits()
     for name, text in LIMIT_HELP.items():
         default = getattr(defaults, name)
+        by_profile = f"; with --profile system {SYSTEM_PROCESSES}" if name == "processes" else ""
         limits.add_argument(
             "--" + name.replace("_", "-"),
             type=type(default),
-            default=default,
             metavar="N",
-            help=f"{text} (default: {default:g})",
+            help=f"{text} (default: {default:g}{by_profile})",
         )
 
 
 def _options(chosen: argparse.Namespace) -> dict[str, Any]:
     """The sandbox's options as the command line has them."""
+    given = {name: getattr(chosen, name) for name in LIMIT_HELP if getattr(chosen, name) is not None}
     options = {
         "workers": chosen.workers,
-        "limits": Limits(**{name: getattr(chosen, name) for name in LIMIT_HELP}),
+        "limits": default_limits(chosen.profile).replace(**given),
         "isolation": chosen.isolation,
+        "profile": chosen.profile,
         "python": chosen.python,
         "preload": tuple(chosen.preload),
     }
@@ -339,13 +349,14 @@ def _run_record(chosen: argparse.Namespace, sandbox: Sandbox, samples: Samples) 
         "samples": samples.rows,
         "acesandbox": __version__,
         "isolation": sandbox.tier,
+        "profile": chosen.profile,
         "python": ".".join(map(str, _interpreter.find(chosen.python).version)),
         "packages": chosen.python is not None,
         "machine": platform.machine(),
         "unsealed": chosen.unsealed,
         "fail_fast": chosen.fail_fast,
         "details": chosen.details,
-        "limits": {name: getattr(chosen, name) for name in LIMIT_HELP},
+        "limits": {name: getattr(sandbox.limits, name) for name in LIMIT_HELP},
     }
 
 
@@ -551,7 +562,7 @@ def _run(chosen: argparse.Namespace) -> int:
         _write(result.stdout.encode())
         sys.stderr.write(result.stderr)
         if result.truncated:
-            _say(f"acesandbox: output was cut at {chosen.output_kb} kB (--output-kb)")
+            _say(f"acesandbox: output was cut at {sandbox.limits.output_kb} kB (--output-kb)")
         if result.status is not Status.PASSED:
             message = f": {result.message.strip().splitlines()[-1]}" if result.message.strip() else ""
             _say(f"acesandbox: {result.status.value}, exit code {result.exit_code}{message}")
@@ -604,7 +615,7 @@ def _check(chosen: argparse.Namespace) -> int:
         )
         return DONE
     states: Counter[str] = Counter()
-    for outcome in check.run(attacks, chosen.isolation, chosen.python):
+    for outcome in check.run(attacks, chosen.isolation, chosen.python, profile=chosen.profile):
         states[outcome.state] += 1
         if chosen.json:
             line = {

@@ -17,7 +17,7 @@ from typing import Any
 from . import _cpus, _interpreter
 from ._errors import BadInput, IsolationUnavailable, SandboxError
 from ._pool import CANARY_PROGRAM, CANARY_TESTS
-from ._sandbox import Sandbox
+from ._sandbox import PROFILES, Sandbox
 from ._worker import launcher_path
 
 # The probe's names of mechanisms, and the classes of attack that each stops.
@@ -41,6 +41,9 @@ STOPS = {
     "close_range": "inherited descriptors",
     "mount_setattr": "(read-only views in one step)",
 }
+
+# What a profile gives to programs, as workers name it.
+GIVEN = ("loopback", "bounded_sockets", "shared_memory", "own_proc")
 
 
 def examine(options: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +77,11 @@ def examine(options: dict[str, Any]) -> dict[str, Any]:
         return report
     report["probe"] = _probe(report["launcher"], report["problems"])
     report["tiers"] = {tier: _try(tier, options) for tier in ("namespaces", "seccomp")}
+    compute, system = PROFILES
+    report["profiles"] = {
+        compute: report["tiers"]["namespaces"],
+        system: _try("namespaces", {**options, "profile": system}),
+    }
     return report
 
 
@@ -141,6 +149,12 @@ def text(report: dict[str, Any]) -> str:
         else:
             lines.append(f"{tier}: cannot be had: {found['reason']}")
             lines += [f"    remedy: {remedy}" for remedy in found["remedies"]]
+    for profile, found in report.get("profiles", {}).items():
+        said = "works" if found["works"] else f"cannot be had: {found['reason']}"
+        lines.append(("\n" if profile == PROFILES[0] else "") + f"profile {profile}: {said}")
+        if found["works"] and profile != PROFILES[0]:
+            lines += [f"    {name}: {found['mechanisms'][name]}" for name in GIVEN]
+        lines += [f"    remedy: {remedy}" for remedy in found.get("remedies", ())]
     lines += [f"problem: {problem}" for problem in report["problems"]]
     return "\n".join(lines)
 

@@ -9,6 +9,10 @@ The view is a list of read-only binds: the interpreter's executable, its standar
 the directories of shared libraries with the dynamic loader and its cache, the time zone data, and our guest package at
 /ace/_ace_guest. Never a directory of programs, never /etc, /home or /root.
 
+With the profile `system` the programs of the machine come on top, /usr/bin and /bin with what they read, and `python`
+and `pip` are the jailed interpreter's. Never /usr/local or /opt, which hold what somebody put there for himself; and of
+/etc only `SYSTEM_FILES` and `accounts`, which are made for the jail and tell nothing of the host.
+
 In the `namespaces` tier an interpreter outside /usr appears under /py, whatever its place on the host: its path would
 tell the host's user names. CPython finds its standard library relative to its executable, so this costs nothing.
 The `seccomp` tier has no mount namespace: there paths are the real ones, and package directories that lie *inside* the
@@ -40,6 +44,49 @@ OLDEST = (3, 9)
 MAX_LINKED_FILES = 500
 GUEST = "/ace/_ace_guest"
 RELOCATED = "/py"
+COMPUTE, SYSTEM = "compute", "system"
+PROFILES = (COMPUTE, SYSTEM)
+
+# What the programs in /usr/bin and /bin read, beside shared libraries: their helpers and data.
+_PROGRAM_FOLDERS = (
+    "/usr/bin",
+    "/bin",
+    "/etc/alternatives",
+    "/usr/lib/file",
+    "/usr/lib/gcc",
+    "/usr/lib/git-core",
+    "/usr/libexec/gcc",
+    "/usr/libexec/git-core",
+    "/usr/include",
+    "/usr/share/awk",
+    "/usr/share/git-core",
+    "/usr/share/misc",
+    "/usr/share/perl",
+    "/usr/share/perl5",
+    "/usr/share/terminfo",
+    "/lib/terminfo",
+)
+_PYTHON_FOLDER = "/usr/local/bin"
+_DESCRIPTOR_LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+}
+_INSIDE_UID = 1000  # INNER_ID of native/jail/jail.h
+# Beside every `python` there is a `pip`. Without packages of its own the interpreter still has the one it brings along.
+_PIP = f"""#!{_PYTHON_FOLDER}/python
+import ensurepip, glob, importlib.util, os, runpy, sys
+if importlib.util.find_spec("pip") is None:
+    sys.path[:0] = glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl"))
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+SYSTEM_FILES = {
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 ace\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nservices: files\n",
+    f"{_PYTHON_FOLDER}/pip": _PIP,
+    f"{_PYTHON_FOLDER}/pip3": _PIP,
+}
 
 
 class Interpreter:
@@ -76,9 +123,10 @@ class View:
         python: the interpreter's path inside.
         site: package directories inside, for the end of `sys.path`.
         env: the whole environment.
+        texts: files made for the jail, (path inside, content).
     """
 
-    __slots__ = ("env", "links", "python", "ro", "site")
+    __slots__ = ("env", "links", "python", "ro", "site", "texts")
 
     def __init__(
         self,
@@ -87,12 +135,14 @@ class View:
         python: str,
         site: list[str],
         env: dict[str, str],
+        texts: list[tuple[str, str]],
     ) -> None:
         self.ro = ro
         self.links = links
         self.python = python
         self.site = site
         self.env = env
+        self.texts = texts
 
 
 _known: dict[tuple[str, int], Interpreter] = {}
@@ -196,8 +246,8 @@ def guest_directory() -> str:
     return guest
 
 
-def view(interpreter: Interpreter, tier: str, hash_seed: int = 0) -> View:
-    """The view for one tier. What does not exist on this machine is left out."""
+def view(interpreter: Interpreter, tier: str, hash_seed: int = 0, profile: str = COMPUTE) -> View:
+    """The view for one tier and profile. What does not exist on this machine is left out."""
     folder = interpreter.prefix
     relocated = (
         tier == "namespaces" and not _inside(folder, "/usr") and _inside(interpreter.executable, folder)
@@ -211,17 +261,34 @@ def view(interpreter: Interpreter, tier: str, hash_seed: int = 0) -> View:
     for path in ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8"):
         places.show(path)
     places.site = _packages(places, interpreter, tier)
+    programs = profile == SYSTEM and tier == "namespaces"
+    if programs:
+        hidden += _programs(places, interpreter)
     if tier == "namespaces":
         for path in hidden:  # something harmless is mounted over it; last, so that nothing covers that again
             places.ro.append((places.inside(path), _nothing()))
     places.ro.append((GUEST, guest_directory()))
-    return View(
-        ro=places.ro,
-        links=places.links,
-        python=places.inside(interpreter.executable),
-        site=places.site,
-        env=_environment(f"{RELOCATED}/lib" if relocated else "", hash_seed),
-    )
+    python = places.inside(interpreter.executable)
+    env = _environment(f"{RELOCATED}/lib" if relocated else "", hash_seed)
+    texts: list[tuple[str, str]] = []
+    if profile == SYSTEM:
+        env["PATH"] = f"{_PYTHON_FOLDER}:/usr/bin:/bin"
+    if programs:
+        for name in ("python", "python3"):
+            if f"{_PYTHON_FOLDER}/{name}" != python:
+                places.links.append((f"{_PYTHON_FOLDER}/{name}", python))
+        places.links += _DESCRIPTOR_LINKS.items()
+        texts += SYSTEM_FILES.items()
+    return View(ro=places.ro, links=places.links, python=python, site=places.site, env=env, texts=texts)
+
+
+def accounts(uid: int | None) -> list[tuple[str, str]]:
+    """Files of the profile `system` that name the worker's user: `uid` where root could not map it to another."""
+    known = [_INSIDE_UID] if uid is None else [_INSIDE_UID, uid]
+    return [
+        ("/etc/passwd", "".join(f"ace:x:{each}:{each}::/tmp:/bin/sh\n" for each in known)),
+        ("/etc/group", "".join(f"ace:x:{each}:\n" for each in known)),
+    ]
 
 
 class _Places:
@@ -339,20 +406,38 @@ def _own_libraries(places: _Places, interpreter: Interpreter) -> None:
                     places.show(f"{folder}/{name}")
 
 
+def _programs(places: _Places, interpreter: Interpreter) -> list[str]:
+    """Shows the machine's programs; returns the package directories that are not to be seen."""
+    import glob
+
+    for path in _PROGRAM_FOLDERS:
+        places.show(path)
+    # the machine's own interpreter, for scripts that name it in their first line
+    hidden = []
+    for folder in sorted(glob.glob("/usr/lib/python3.*")):
+        if os.path.isdir(folder) and folder != interpreter.stdlib:
+            places.show(folder)
+            hidden += _package_folders(folder, interpreter)
+    return hidden
+
+
+def _package_folders(folder: str, interpreter: Interpreter) -> list[str]:
+    """The package directories inside a standard library that nobody has asked for."""
+    asked_for = {os.path.realpath(path) for path in interpreter.site}
+    found = [f"{folder}/{name}" for name in ("site-packages", "dist-packages")]
+    return [path for path in found if os.path.isdir(path) and os.path.realpath(path) not in asked_for]
+
+
 def _standard_library(places: _Places, interpreter: Interpreter) -> list[str]:
     """Shows the standard library; returns the package directories in it that are not to be seen."""
     version = f"python{interpreter.version[0]}.{interpreter.version[1]}"
     folders = [interpreter.stdlib]
     for prefix in (interpreter.prefix, interpreter.exec_prefix):
         folders += [f"{prefix}/{name}/{version}" for name in ("lib", interpreter.platlib)]
-    asked_for = {os.path.realpath(path) for path in interpreter.site}
     hidden = []
     for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders if os.path.isdir(folder)):
         places.show(folder)
-        for name in ("site-packages", "dist-packages"):
-            path = f"{folder}/{name}"
-            if os.path.isdir(path) and os.path.realpath(path) not in asked_for:
-                hidden.append(path)
+        hidden += _package_folders(folder, interpreter)
     return hidden
 
 

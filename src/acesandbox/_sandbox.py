@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Job = tuple[str, Tests] | tuple[str, Tests, Limits | None]
 
 ISOLATIONS = ("namespaces", "seccomp", "best", "none")
+PROFILES = _interpreter.PROFILES
+SYSTEM_PROCESSES = 32
 UNSEALED = ("allow", "fail", "error")
 MAX_WORKERS = 1024
 MAX_HASH_SEED = (1 << 32) - 1
@@ -58,6 +60,10 @@ class Sandbox:
         unsealed: what to do with a test that can only be judged in the program's own process, where the program could
             forge it: "allow" (judge, and say `sealed=False`), "fail" (count it as not passed), or "error" (raise).
         fail_fast: stop at the first test that is not passed; the rest is `not_run`. What a binary reward needs.
+        profile: what a program may use beside the interpreter and a /tmp of its own. "compute" (default): nothing.
+            "system": processes, the machine's programs (read-only /usr/bin and /bin), TCP, UDP and Unix sockets on a
+            loopback network of its own, shared memory, and a /proc of its own; needs the `namespaces` tier and
+            `Limits(processes=...)` above 0, which it is by default then. No profile leads out of the jail.
         keep_output: keep what programs print, capped at `output_kb`, in `Verdict.stdout` and `.stderr`.
         pin: bind each worker to a core of its own.
         hash_seed: seed of programs' hashes of texts, and so of the order of their sets, from 0 (no randomization) to
@@ -78,6 +84,7 @@ class Sandbox:
         *,
         unsealed: str = "allow",
         fail_fast: bool = False,
+        profile: str = "compute",
         keep_output: bool = True,
         pin: bool = False,
         hash_seed: int = 0,
@@ -86,10 +93,17 @@ class Sandbox:
             isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS
         ):
             raise BadInput(f"workers must be None or a whole number from 1 to {MAX_WORKERS}, not {workers!r}")
+        if profile not in PROFILES:
+            raise BadInput(f"profile={profile!r} is unknown; there are {', '.join(PROFILES)}")
         if limits is None:
-            limits = Limits()
+            limits = default_limits(profile)
         if not isinstance(limits, Limits):
             raise BadInput(f"limits must be Limits(...), not {type(limits).__name__}")
+        if profile == _interpreter.SYSTEM and limits.processes == 0:
+            raise BadInput(
+                f"profile={profile!r} lets programs start others: say how many with Limits(processes=...), e.g. "
+                f"{SYSTEM_PROCESSES}, which is the default where no limits are given"
+            )
         if isolation not in ISOLATIONS:
             raise BadInput(f"isolation={isolation!r} is unknown; there are {', '.join(ISOLATIONS)}")
         if unsealed not in UNSEALED:
@@ -113,6 +127,7 @@ class Sandbox:
             "preload": tuple(preload),
             "unsealed": unsealed,
             "fail_fast": bool(fail_fast),
+            "profile": profile,
             "keep_output": bool(keep_output),
             "pin": bool(pin),
             "hash_seed": hash_seed,
@@ -485,13 +500,15 @@ class _Configuration:
 
     def __init__(self, options: dict[str, Any], interpreter: _interpreter.Interpreter, tier: str) -> None:
         limits: Limits = options["limits"]
-        view = _interpreter.view(interpreter, tier, options["hash_seed"])
+        view = _interpreter.view(interpreter, tier, options["hash_seed"], options["profile"])
         guest = {"site": view.site, "preload": options["preload"], "processes": limits.processes}
         self._entries = [
             ("protocol", str(PROTOCOL)),
             ("tier", tier),
+            ("profile", options["profile"]),
             *(("ro", f"{inside}\x1f{outside}") for inside, outside in view.ro),
             *(("link", f"{inside}\x1f{target}") for inside, target in view.links),
+            *(("text", f"{path}\x1f{content}") for path, content in view.texts),
             ("python", view.python),
             *(("env", f"{name}={value}") for name, value in view.env.items()),
             ("guest", json.dumps(guest)),
@@ -504,6 +521,7 @@ class _Configuration:
             ("file_mb", str(limits.file_mb)),
             ("cgroup", "auto"),
         ]
+        self._has_accounts = bool(view.texts)
         self._pin = sorted(os.sched_getaffinity(0)) if options["pin"] else []
 
     def __call__(self, number: int) -> tuple[bytes, _uids.Lease | None]:
@@ -514,9 +532,17 @@ class _Configuration:
             entries += [("uid", str(lease.uid)), ("gid", str(lease.uid))]
         else:
             entries += [("uid", str(os.geteuid())), ("gid", str(os.getegid()))]
+        if self._has_accounts:
+            accounts = _interpreter.accounts(lease.uid if lease else None)
+            entries += [("text", f"{path}\x1f{content}") for path, content in accounts]
         if self._pin:
             entries.append(("cpu", str(self._pin[number % len(self._pin)])))
         return config_frame(entries), lease
+
+
+def default_limits(profile: str) -> Limits:
+    """The limits of a sandbox that was given none."""
+    return Limits(processes=SYSTEM_PROCESSES if profile == _interpreter.SYSTEM else 0)
 
 
 class _FutureSink(Sink):

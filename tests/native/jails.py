@@ -104,7 +104,7 @@ class Jail:
             **keys,
         }
         lines = [f"{key}={value}" for key, value in settings.items() if value is not None]
-        lines += self._view(executable.parent, tier, python)
+        lines += self._view(executable.parent, tier, python, str(keys.get("profile", "compute")))
         lines += [f"{key}={value}" for key, value in extra]
         self.send("C", b"".join(line.encode() + b"\0" for line in lines))
         self.ready: dict[str, Any] = {}
@@ -116,11 +116,12 @@ class Jail:
             self.failure = payload.decode()
 
     @staticmethod
-    def _view(folder: Path, tier: str, python: str | None) -> list[str]:
-        view = _interpreter.view(_interpreter.find(python), tier)
+    def _view(folder: Path, tier: str, python: str | None, profile: str) -> list[str]:
+        view = _interpreter.view(_interpreter.find(python), tier, profile=profile)
         lines = [f"ro={dst}\x1f{src}" for dst, src in view.ro if dst != _interpreter.GUEST]
         lines.append(f"ro={_interpreter.GUEST}\x1f{folder / 'guest_package'}")
         lines += [f"link={path}\x1f{target}" for path, target in view.links]
+        lines += [f"text={path}\x1f{content}" for path, content in view.texts]
         lines += [f"env={key}={value}" for key, value in view.env.items()]
         return [*lines, f"python={view.python}", f"guest={json.dumps({'site': view.site})}"]
 

@@ -29,7 +29,9 @@ ROWS = [
     for name, x86_64, aarch64, policy in ROW.findall((NATIVE / "common" / "syscalls.h").read_text())
 ]
 NUMBER = {name: (x86_64 if MACHINE == "x86_64" else aarch64) for name, x86_64, aarch64, _ in ROWS}
-PROFILES = ("player", "judge", "player-no-pidns", "judge-no-pidns")
+COMPUTE = ("player", "judge", "player-no-pidns", "judge-no-pidns")
+SYSTEM = ("player-system", "judge-system")
+PROFILES = (*COMPUTE, *SYSTEM)
 BAD = -1  # no descriptor, no address, no pid
 
 
@@ -79,7 +81,20 @@ def test_call_is_answered_without_the_kernel(profile: str, name: str, policy: st
     assert answer.replace("ENOTSUP", "EOPNOTSUPP").replace("EOPNOTSUPPP", "EOPNOTSUPP") == ANSWER[policy]
 
 
-ATTACKS = [name for name, _, _, policy in ROWS if policy == "ATTACK" and NUMBER[name] >= 0]
+@pytest.mark.parametrize("profile", COMPUTE)
+def test_there_is_no_network_without_the_profile_system(profile: str) -> None:
+    names = [name for name, _, _, policy in ROWS if policy in ("NETWORK", "SOCKET", "SETSOCKOPT")]
+    answers = outcomes(profile, [call(name, 1, 1, 0) for name in names])
+    assert dict(zip(names, answers, strict=True)) == dict.fromkeys(names, "EPERM")
+    assert {"socket", "connect", "bind", "listen", "accept", "accept4", "setsockopt", "sendmmsg"} <= set(
+        names
+    )
+
+
+# Attacks in every process that runs a program or a test; a zygote of the profile `system` may mount and enter networks.
+SET_UP = ("SETNS", "MOUNT")
+ATTACKS = [name for name, _, _, policy in ROWS if policy in ("ATTACK", *SET_UP) and NUMBER[name] >= 0]
+SEALED = [name for name, _, _, policy in ROWS if policy in SET_UP]
 
 
 # Written down apart from the table, so that a slip in the table is seen.
@@ -90,9 +105,10 @@ mount umount2 pivot_root chroot unshare setns open_tree move_mount fsopen fsconf
 kexec_load kexec_file_load init_module finit_module delete_module name_to_handle_at open_by_handle_at
 quotactl swapon swapoff reboot settimeofday clock_settime acct
 """.split()  # noqa: SIM905
+NETWORK = "socket connect bind listen accept4".split()  # noqa: SIM905
 CHANNELS = """
-shmget shmat semget msgget mq_open inotify_init1 fanotify_init memfd_create socket connect bind listen accept4 execve
-execveat fork vfork clone3 setpriority sched_setaffinity mincore cachestat splice tee vmsplice process_madvise
+shmget shmat semget msgget mq_open inotify_init1 fanotify_init memfd_create execve execveat fork vfork clone3
+setpriority sched_setaffinity mincore cachestat splice tee vmsplice process_madvise
 """.split()  # noqa: SIM905
 
 
@@ -102,7 +118,7 @@ def test_hopeless_calls_are_attacks() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_channels_are_closed(profile: str) -> None:
-    names = [name for name in CHANNELS if NUMBER[name] >= 0]
+    names = [name for name in CHANNELS if NUMBER[name] >= 0] + (NETWORK if profile in COMPUTE else [])
     answers = dict(zip(names, outcomes(profile, [call(name) for name in names]), strict=True))
     assert {name for name, answer in answers.items() if answer not in ("EPERM", "ENOSYS")} == set()
 
@@ -118,8 +134,15 @@ def test_attack_is_named_by_the_listener(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attack_kills_a_test_process(name: str) -> None:
-    assert answers_to_attacks("judge")[name] == "killed SIGSYS"
+def test_attack_is_named_or_killed_in_the_profile_system(name: str) -> None:
+    expected = "killed SIGSYS" if name in SEALED else f"named {NUMBER[name]}"
+    assert answers_to_attacks("player-system")[name] == expected
+
+
+@pytest.mark.parametrize("profile", ["judge", "judge-system"])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_kills_a_test_process(profile: str, name: str) -> None:
+    assert answers_to_attacks(profile)[name] == "killed SIGSYS"
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -268,19 +291,86 @@ BY_ARGUMENT: list[tuple[str, list[Any], str]] = [
 ]
 
 
+# The same calls where a player has a network of its own, and more of their kind: what differs from the list above.
+IN_SYSTEM: dict[str, str] = {
+    "datagram_pair": "EFAULT",
+    "seqpacket_pair": "EFAULT",
+    "inet_socket": "ok",
+    "netlink_socket": "EAFNOSUPPORT",
+    "vsock_socket": "EAFNOSUPPORT",
+    "packet_socket": "EAFNOSUPPORT",
+}
+ONLY_IN_SYSTEM: list[tuple[str, list[Any], str]] = [
+    ("unix_socket", call("socket", 1, 1, 0), "ok"),
+    ("unix_datagrams", call("socket", 1, 2, 0), "ok"),
+    ("inet6_socket", call("socket", 10, 1, 6), "ok"),
+    ("udp_socket", call("socket", 2, 2 | 0o4000 | 0o2000000, 17), "ok"),
+    ("raw_socket", call("socket", 2, 3, 0), "EPERM"),
+    ("icmp_socket", call("socket", 2, 2, 1), "EPROTONOSUPPORT"),
+    ("sctp_socket", call("socket", 2, 1, 132), "EPROTONOSUPPORT"),
+    ("mptcp_socket", call("socket", 2, 1, 262), "EPROTONOSUPPORT"),
+    ("kernel_crypto_socket", call("socket", 38, 5, 0), "EAFNOSUPPORT"),
+    ("connect_of_nothing", call("connect", BAD, 0, 0), "EBADF"),
+    ("accept_of_nothing", call("accept4", BAD, 0, 0, 0), "EBADF"),
+    ("listen_of_nothing", call("listen", BAD, 0), "EBADF"),
+    ("SO_REUSEADDR", call("setsockopt", BAD, 1, 2, 0, 0), "EBADF"),
+    ("TCP_NODELAY", call("setsockopt", BAD, 6, 1, 0, 0), "EBADF"),
+    ("IP_TTL", call("setsockopt", BAD, 0, 2, 0, 0), "EBADF"),
+    ("IPV6_V6ONLY", call("setsockopt", BAD, 41, 26, 0, 0), "EBADF"),
+    ("SO_RCVBUF_is_pretended", call("setsockopt", BAD, 1, 8, 0, 0), "ok 0"),
+    ("SO_SNDBUF_is_pretended", call("setsockopt", BAD, 1, 7, 0, 0), "ok 0"),
+    ("SO_ATTACH_FILTER", call("setsockopt", BAD, 1, 26, 0, 0), "ENOPROTOOPT"),
+    ("SO_ATTACH_BPF", call("setsockopt", BAD, 1, 50, 0, 0), "ENOPROTOOPT"),
+    ("SO_ZEROCOPY", call("setsockopt", BAD, 1, 60, 0, 0), "ENOPROTOOPT"),
+    ("SO_SNDBUFFORCE", call("setsockopt", BAD, 1, 32, 0, 0), "ENOPROTOOPT"),
+    ("TCP_ULP", call("setsockopt", BAD, 6, 31, 0, 0), "ENOPROTOOPT"),
+    ("IPT_SO_SET_REPLACE", call("setsockopt", BAD, 0, 64, 0, 0), "ENOPROTOOPT"),
+    ("IPV6_FLOWLABEL_MGR", call("setsockopt", BAD, 41, 32, 0, 0), "ENOPROTOOPT"),
+    ("UDP_ENCAP", call("setsockopt", BAD, 17, 100, 0, 0), "ENOPROTOOPT"),
+    ("SIOCSIFFLAGS", call("ioctl", BAD, 0x8914, 0), "ENOTTY"),
+    ("SIOCGSKNS", call("ioctl", BAD, 0x894C, 0), "ENOTTY"),
+    ("its_zygotes_own_word", call("clone", PARENT | NEWPID | 0x20000 | TIDS | SIGCHLD, 0, 0, 0, 0), "EINVAL"),
+    ("setns_of_the_network", call("setns", 4, 0x40000000), "killed SIGSYS"),
+    ("setns_of_another", call("setns", 5, 0x40000000), "killed SIGSYS"),
+]
+
+
 @cache
 def answers_by_argument(profile: str) -> dict[str, str]:
-    calls = [one for _, one, _ in BY_ARGUMENT]
-    return dict(zip((name for name, _, _ in BY_ARGUMENT), outcomes(profile, calls, apart=True), strict=True))
+    table = BY_ARGUMENT + (ONLY_IN_SYSTEM if profile in SYSTEM else [])
+    calls = [one for _, one, _ in table]
+    return dict(zip((name for name, _, _ in table), outcomes(profile, calls, apart=True), strict=True))
 
 
-@pytest.mark.parametrize("profile", ["player", "player-no-pidns"])
+@pytest.mark.parametrize("profile", ["player", "player-no-pidns", "player-system"])
 @pytest.mark.parametrize(("name", "expected"), [(name, expected) for name, _, expected in BY_ARGUMENT])
 def test_arguments_decide(profile: str, name: str, expected: str) -> None:
     answer = answers_by_argument(profile)[name]
     if profile == "player-no-pidns" and name == "the_zygotes_own_word":
         expected = "EPERM"  # by the seal
-    assert answer == expected
+    if profile in SYSTEM:
+        expected = IN_SYSTEM.get(name, expected)
+    assert answer == expected or (expected == "ok" and answer.startswith("ok "))
+
+
+@pytest.mark.parametrize(("name", "expected"), [(name, expected) for name, _, expected in ONLY_IN_SYSTEM])
+def test_arguments_decide_in_the_profile_system(name: str, expected: str) -> None:
+    answer = answers_by_argument("player-system")[name]
+    assert answer == expected or (expected == "ok" and answer.startswith("ok "))
+
+
+def test_the_judge_of_the_profile_system_enters_a_network_and_nothing_else() -> None:
+    """The one descriptor is let through to the kernel, which refuses what is no namespace; all else is an attack."""
+    calls = [call("setns", 4, 0x40000000), call("setns", 5, 0x40000000), call("setns", 4, 0x20000)]
+    calls += [call("setns", 1 << 32 | 4, 0x40000000), call("mount", 0, 0, 0, 0, 0), call("seccomp", 1, 0, 0)]
+    answers = outcomes("judge-system", calls, apart=True)
+    assert answers == ["EBADF", *["killed SIGSYS"] * 4, "EPERM"]
+
+
+@pytest.mark.parametrize("profile", SYSTEM)
+def test_test_code_of_the_profile_system_may_start_processes(profile: str) -> None:
+    assert outcomes(profile, [["code", CHILD], ["code", PROGRAM]], processes=2, apart=True) == ["7", "5"]
+    assert outcomes("judge", [["code", CHILD]], processes=2, apart=True) == ["EPERM"]
 
 
 CODE = """

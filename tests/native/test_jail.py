@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -514,3 +515,121 @@ def descendants(pid: int) -> list[int]:
         for child in (task / "children").read_text().split():
             found += [int(child), *descendants(int(child))]
     return found
+
+
+# ---- the profile `system` ----
+
+
+@pytest.fixture(scope="module", params=sorted(MOUNTS))
+def system(request: pytest.FixtureRequest, harness: Path) -> Iterator[jails.Jail]:
+    """As `jail`, with the profile `system`, in every way that has mounts."""
+    with conftest.start(harness, request.param, profile="system", processes=4) as made:
+        yield made
+
+
+def test_ready_says_what_the_profile_gives(system: jails.Jail, jail: jails.Jail) -> None:
+    given = ("loopback", "bounded_sockets", "shared_memory", "own_proc")
+    assert system.ready["profile"] == "system"
+    assert [system.ready["mechanisms"][name] for name in given] == [True] * 4
+    assert jail.ready["profile"] == "compute"
+    assert [jail.ready["mechanisms"][name] for name in given] == [False] * 4
+
+
+def test_guests_of_the_profile_get_no_further_right(system: jails.Jail) -> None:
+    """CAP_NET_ADMIN, for the loopback devices of players, stays with the supervisor."""
+    assert system.run(STATUS_CALLS + "result = capabilities()") == [CAP_SYS_ADMIN] * 3
+    source = "result = [n for n in range(41) if libc.prctl(23, n, 0, 0, 0) == 1]"
+    assert set(system.run(STATUS_CALLS + source)) <= {12, 21}
+
+
+def test_programs_and_made_files_are_there_and_cannot_be_changed(system: jails.Jail) -> None:
+    source = """
+import os
+result = []
+for path in ("/usr/bin/env", "/bin/sh", "/etc/hosts", "/usr/local/bin/python", "/usr/local/bin/pip"):
+    if not os.path.exists(path):
+        result.append("no " + path)
+    for change, more in ((open, "ab"), (os.unlink, None), (os.chmod, 0o777), (os.rename, path + "x")):
+        try:
+            change(path) if more is None else change(path, more)
+            result.append("changed " + path)
+        except OSError:
+            pass
+if not os.access("/usr/local/bin/pip", os.X_OK):
+    result.append("pip is no program")
+if open("/etc/hosts").read().splitlines()[0] != "127.0.0.1 localhost":
+    result.append("hosts")
+"""
+    assert system.run(source) == []
+    assert set(system.run("import os; result = os.listdir('/etc')")) <= {
+        "alternatives", "hosts", "ld.so.cache", "nsswitch.conf",
+    }  # fmt: skip
+
+
+def test_guests_that_live_on_see_an_empty_proc(system: jails.Jail) -> None:
+    """The complete one, which the kernel wants in the mount namespace, lies beneath."""
+    assert system.run("import os; result = os.listdir('/proc')") == []
+
+
+def test_the_workers_own_network_stays_empty_and_down(system: jails.Jail) -> None:
+    source = """
+import errno, socket
+try:
+    socket.create_server(("127.0.0.1", 0))
+    socket.create_connection(("127.0.0.1", 1))
+    result = "up"
+except OSError as error:
+    result = errno.errorcode[error.errno]
+"""
+    assert system.run(source) in ("ENETUNREACH", "EADDRNOTAVAIL")
+
+
+@pytest.mark.parametrize(
+    "mess",
+    [
+        "open('/dev/shm/empty', 'w').close()",
+        "os.makedirs('/dev/shm/a/b'); os.chmod('/dev/shm/a', 0)",
+        "os.chmod('/dev/shm', 0o755)",
+        "os.utime('/dev/shm', (1, 1))",
+    ],
+)
+def test_anything_left_in_shared_memory_is_noticed(system: jails.Jail, mess: str) -> None:
+    assert system.ask("N") == 0
+    assert system.ask("S")["clean"] == 1
+    system.run(f"import os; {mess}")
+    assert system.ask("S")["clean"] == 0
+    assert system.ask("N") == 0
+    assert system.ask("S")["clean"] == 1
+    assert system.run("import os; result = [os.listdir('/dev/shm'), oct(os.stat('/dev/shm').st_mode)]") == [
+        [],
+        "0o41777",
+    ]
+
+
+def test_shared_memory_has_caps_and_leaves_the_scratch_alone(system: jails.Jail) -> None:
+    source = """
+import os
+written = files = 0
+try:
+    for n in range(100):
+        with open(f"/dev/shm/big{n}", "wb") as file:
+            for _ in range(4):
+                written += file.write(b"x" * (1 << 20))
+except OSError:
+    pass
+with open(os.path.join(guest["scratch"], "mine"), "wb") as file:
+    file.write(b"x" * (4 << 20))
+result = written >> 20
+"""
+    assert 12 <= system.run(source) <= 16
+    assert system.ask("N") == 0
+
+
+@pytest.mark.parametrize("way", ["landlock", "chroot", "user-landlock", "caller-landlock"])
+def test_without_namespaces_the_profile_is_refused(harness: Path, way: str) -> None:
+    needs_root, arguments = conftest.WAYS[way]
+    if needs_root != conftest.ROOT:
+        pytest.skip("for root" if needs_root else "for an ordinary user")
+    with jails.Jail(harness, **{**arguments, "profile": "system"}) as made:  # type: ignore[arg-type]
+        assert "needs network, pid and mount namespaces" in made.failure
+        assert made.process.wait(5) == 2

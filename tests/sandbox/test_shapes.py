@@ -21,6 +21,10 @@ SHARED = {
     "mocks": "from unittest.mock import patch\nwith patch('os.getcwd'):\n    f(1)",
     "patch.object": "from unittest import mock\nwith mock.patch.object(str, 'x'):\n    f(1)",
     "mock arguments": "from unittest.mock import MagicMock\nf(MagicMock())",
+    "a pool of processes": "from multiprocessing import Pool\nwith Pool(2) as p:\n    assert p.map(f, [1]) == [1]",
+    "a process": "import multiprocessing as m\np = m.Process(target=f)\np.start()",
+    "an executor of processes": "import concurrent.futures as c\nc.ProcessPoolExecutor().submit(f, 1)",
+    "a fork": "import os\nif os.fork() == 0:\n    f(1)",
     "inspect": "import inspect\nassert inspect.getsource(f)",
     "code objects": "assert f.__code__.co_argcount == 1 or f(1)",
     "globals": "for i in (1,):\n    assert globals()['f'](i)",
@@ -64,6 +68,9 @@ SEALED = {
     "a class that stays": "class Case:\n    value = 1\nassert f(1) == Case.value",
     "a lambda": "g = lambda x: x\nassert f(g)",
     "exceptions": "try:\n    f(1)\nexcept ValueError as error:\n    assert 'x' in str(error)",
+    "threads": "import threading\nt = threading.Thread(target=f, args=(1,))\nt.start()\nt.join()",
+    "programs of the machine": "import subprocess\nassert subprocess.check_output(['echo', f(1)])",
+    "a multiprocessing that is imported only": "import multiprocessing\nassert f(1) == 1",
     "a file listing": "import os\nf('a')\nassert os.path.exists('a')",
 }
 

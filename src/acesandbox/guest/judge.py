@@ -44,7 +44,10 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     if tier != "none":
-        _native.lockdown("judge" if tier == "namespaces" else "judge-no-pidns", 0)
+        filter_name = "judge-no-pidns"
+        if tier == "namespaces":
+            filter_name = "judge-system" if config.get("profile") == "system" else "judge"
+        _native.lockdown(filter_name, int(config.get("processes", 0)))
     serve()
 
 
@@ -59,6 +62,8 @@ def _forget_start_up(config: Dict[str, Any]) -> None:
     sys.dont_write_bytecode = True
     for name in ("PYTHONPATH", "LD_BIND_NOW", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
+    if config.get("profile") == "system" and config.get("site"):
+        os.environ["PYTHONPATH"] = os.pathsep.join(config["site"])
 
 
 _REHEARSAL = {
@@ -126,7 +131,9 @@ def _prepare_test_processes(plan: Plan) -> None:
 
 def _fork_test_process(plan: Optional[Plan], fds: Tuple[int, ...]) -> None:
     try:
-        pid = _native.spawn(tuple(fds), _TEST_CPU_SECONDS, _TEST_ADDRESS_SPACE)
+        # the control socket, and with it the network of the program under test where the profile gives it one
+        network = fds[1] if len(fds) > 1 else -1
+        pid = _native.spawn(tuple(fds[:1]), _TEST_CPU_SECONDS, _TEST_ADDRESS_SPACE, network)
     except OSError as error:
         pid = -(error.errno or 1)
     if pid == 0:

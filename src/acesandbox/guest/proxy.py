@@ -15,9 +15,11 @@ when they come from the player, end the test as not passed even if the test's co
 
 from __future__ import annotations
 
+import _thread
 import ast
 import builtins
 import importlib
+import os
 import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
@@ -279,6 +281,9 @@ class Player:
     def __init__(self) -> None:
         self.graph = Graph(2, self._reference, self._resolve, owner=False)
         self.ended: Optional[Tuple[int, str]] = None
+        # One request at a time, whatever threads the test has; what a program calls back may ask again.
+        self._turn = _thread.RLock()
+        self._process = os.getpid()
         self._sequence = 0
         self._stand_ins: Dict[int, Any] = {}
         self._numbers: Dict[int, int] = {}
@@ -303,12 +308,24 @@ class Player:
         """
         if self.ended is not None:
             raise Ended
+        if os.getpid() != self._process:
+            raise RuntimeError("the program lives in one process: a child of the test cannot call it")
+        with self._turn:
+            return self._ask(operation, target, argument)
+
+    def _ask(self, operation: str, target: Any, argument: Any) -> Any:
         message = [None, operation, target, argument, self._random_state()]
         while True:
             self._sequence = (self._sequence + 1) & 0xFFFF
             message[0] = self._sequence
             packed = self.graph.pack(message)
             _native.write_frame(3, _CALL, 0, self._sequence, packed)
+            if (
+                _thread._count()
+            ):  # reading a frame keeps the interpreter's lock; the test's threads need it meanwhile
+                import select
+
+                select.select((3,), (), ())
             frame = _native.read_frame(3)
             if frame is None or frame[0] != _ANSWER:
                 self.end(ERROR, "the player is gone")

@@ -36,6 +36,9 @@ _CODE_ATTRIBUTES = frozenset(
 _PROCESS_CALLS = frozenset(
     {"chdir", "putenv", "unsetenv", "umask", "setlocale", "getcontext", "setcontext", "tzset"}
 )
+# A child of the test would use the one conversation with the program that its parent uses.
+_FORKS = frozenset({"os.fork", "os.forkpty"})
+_PROCESS_MAKERS = frozenset({"Process", "Pool", "ProcessPoolExecutor"})
 _LOG_METHODS = frozenset({"assertLogs", "assertNoLogs", "assertWarns", "assertWarnsRegex", "catch_warnings"})
 # Constructors of objects that stay in the process that made them.
 _STAYING_CALLS = frozenset(
@@ -180,6 +183,8 @@ class _Shape:
             return None
         if last in _LOG_METHODS:
             return f"uses {last}"
+        if name in _FORKS or (last in _PROCESS_MAKERS and parts[0] != "psutil"):
+            return "starts processes that share its memory"
         if last in _PROCESS_CALLS and len(parts) > 1:
             return f"calls {name}"
         if isinstance(node.func, ast.Name) and node.func.id in (

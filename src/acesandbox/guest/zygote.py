@@ -56,13 +56,17 @@ def main() -> None:
     _import_all(config.get("preload", ()))
     _warm_up()
     namespaces = config.get("tier") == "namespaces"
-    _native.configure(namespaces, config.get("scratch", "/tmp"))
+    _native.configure(namespaces, config.get("scratch", "/tmp"), config.get("own_proc", False))
     _native.share_libraries()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
-    profile = "none" if config.get("tier") == "none" else ("player" if namespaces else "player-no-pidns")
-    listener = -1 if profile == "none" else _native.lockdown(profile, int(config.get("processes", 0)))
+    filter_name = "player-no-pidns"
+    if namespaces:
+        filter_name = "player-system" if config.get("profile") == "system" else "player"
+    listener = -1
+    if config.get("tier") != "none":
+        listener = _native.lockdown(filter_name, int(config.get("processes", 0)))
     _native.send_with_fd(3, ord("Z"), b"", listener)
     _native.serve(3)
     player.play()
@@ -86,6 +90,9 @@ def _forget_start_up(config: Dict[str, Any]) -> None:
     sys.dont_write_bytecode = True
     for name in ("PYTHONPATH", "LD_BIND_NOW", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
+    if config.get("profile") == "system" and config.get("site"):
+        # interpreters that a program starts find the packages too
+        os.environ["PYTHONPATH"] = os.pathsep.join(config["site"])
 
 
 def _import_all(preload: Sequence[str]) -> None:

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         PROMISE(planned ? unit.test_count < AT_LOAD : why[0] != '\0');
     } else {
         int fd = -1;
-        pid_t pid = judge_fork(&s, &unit, &fd, why);
+        pid_t pid = judge_fork(&s, &unit, -1, &fd, why);
         PROMISE(pid > 0 ? fd >= 0 : why[0] != '\0');
         if (fd >= 0)
             close(fd);

@@ -14,6 +14,7 @@ size_t guest_log(const char *role, char *buffer, size_t size)
 
 int scratch_is_clean(const struct config *cfg) { (void)cfg; return 1; }
 int scratch_renew(const struct config *cfg) { (void)cfg; return 0; }
+int network_fresh(struct config *cfg) { (void)cfg; return -1; }
 unsigned long long cgroup_oom_kills(const struct config *cfg) { (void)cfg; return 0; }
 unsigned long long cgroup_peak(const struct config *cfg) { (void)cfg; return 0; }
 
