@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="attacks or families; all without")
     parser.add_argument("--isolation", default="best")
     parser.add_argument("--python")
+    parser.add_argument("--profile", default="compute")
     parser.add_argument("--alone", action="store_true", help="this is a pid namespace of its own")
     parser.add_argument("--follow", action="store_true", help="read names from standard input")
     parser.add_argument("--list", action="store_true", help="print the corpus and do nothing")
@@ -44,6 +45,7 @@ def main() -> int:
             given.python,
             given.alone,
             lambda attack: _said(started=attack.name),
+            given.profile,
         ):
             _said(**dataclasses.asdict(outcome))
     except SandboxError as error:

@@ -261,7 +261,7 @@ def attack():
     _pair(
         "device_times",
         "leave a message in the times of a device node",
-        "def attack():\n    for name in ('null', 'zero', 'full', 'urandom', 'random', 'shm'):\n        for times in ((86400 * 365, 86400 * 365), None):\n"
+        "def attack():\n    for name in ('null', 'zero', 'full', 'urandom', 'random') + (() if SYSTEM else ('shm',)):\n        for times in ((86400 * 365, 86400 * 365), None):\n"
         "            try:\n                os.utime('/dev/' + name, times)\n            except OSError:\n                pass\n            else:\n                say('ESCAPED', '/dev/' + name, 'its times can be set')\n",
         "def attack():\n    for name in ('null', 'zero', 'full', 'urandom', 'random'):\n"
         "        trial(name, lambda name=name: abs(os.stat('/dev/' + name).st_mtime - 86400 * 365) < 2 and 'the planted time')\n",
@@ -273,9 +273,9 @@ def attack():
 import time
 def attack():
     try:
-        if os.fork() == 0:
+        if FORK() == 0:
             os.setsid()
-            if os.fork() == 0:
+            if FORK() == 0:
                 for fd in range(0, 64):
                     try:
                         os.close(fd)
@@ -447,6 +447,214 @@ def attack():
 """,
         seconds=60.0,
     ),
+    # ---- what the profile `system` gives: networks, shared memory, programs ----
+    _pair(
+        "listeners_left",
+        "leave a daemon that listens: TCP, UDP, abstract names, sockets in files",
+        """
+import socket, time
+def attack():
+    for _ in range(3):
+        if FORK() == 0:
+            os.setsid()
+            if FORK() == 0:
+                keep = []
+                for family, kind, address in ((2, 1, ('127.0.0.1', 45673)), (2, 2, ('127.0.0.1', 45674)), (10, 1, ('::1', 45675)), (1, 1, '\\0ace-left'), (1, 2, '\\0ace-left-d'),
+                                              (1, 1, OWN + '/ace-left'), (1, 1, '/dev/shm/ace-left')):
+                    try:
+                        s = socket.socket(family, kind)
+                        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                        s.bind(address)
+                        if kind == 1:
+                            s.listen()
+                        keep.append(s)
+                    except OSError:
+                        pass
+                for fd in range(0, 4):
+                    os.close(fd)
+                time.sleep(30)
+            os._exit(0)
+    time.sleep(0.3)
+    with socket.create_connection(('127.0.0.1', 45673), 1):
+        pass
+""",
+        """
+import socket, time
+def attack():
+    def connect(family, kind, address):
+        with socket.socket(family, kind) as s:
+            s.settimeout(1)
+            s.connect(address)
+            s.send(b'x')
+            time.sleep(0.05)
+            s.send(b'x')
+            return 'somebody listens at %r' % (address,)
+    for family, kind, address in ((2, 1, ('127.0.0.1', 45673)), (2, 2, ('127.0.0.1', 45674)), (10, 1, ('::1', 45675)), (1, 1, '\\0ace-left'), (1, 2, '\\0ace-left-d'),
+                                  (1, 1, OWN + '/ace-left'), (1, 1, '/dev/shm/ace-left')):
+        trial('%r' % (address,), lambda family=family, kind=kind, address=address: connect(family, kind, address))
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
+    _pair(
+        "ports_left",
+        "leave ports taken: connections in TIME_WAIT, listeners and connections whose only descriptor is under way in another socket",
+        """
+import array, socket
+def attack():
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(('127.0.0.1', 45676))
+    server.listen(200)
+    for _ in range(150):
+        client = socket.create_connection(('127.0.0.1', 45676), 1)
+        other, address = server.accept()
+        other.close()
+        client.close()
+    hidden = socket.socket()
+    hidden.bind(('127.0.0.1', 45677))
+    hidden.listen()
+    a, b = socket.socketpair()
+    for carried in (hidden, a, b):
+        a.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [carried.fileno()]))])
+        b.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [carried.fileno()]))])
+    for s in (hidden, a, b):
+        s.close()
+""",
+        """
+import socket
+def attack():
+    def taken(port):
+        with socket.socket() as s:
+            try:
+                s.bind(('127.0.0.1', port))
+                s.listen()
+            except OSError as e:
+                return 'the port is taken: %s' % e
+    trial('TIME_WAIT', lambda: taken(45676))
+    trial('a listener under way', lambda: taken(45677))
+    def connect():
+        with socket.create_connection(('127.0.0.1', 45677), 1):
+            return 'connected'
+    trial('connect', connect)
+    def counted():
+        lines = [line.split() for line in open('/proc/net/snmp') if line.startswith('Tcp:')]
+        counters = dict(zip(lines[0], lines[1]))
+        return any(int(counters[name]) > 20 for name in ('ActiveOpens', 'PassiveOpens', 'InSegs')) and counters
+    trial('counters', counted)
+    trial('connections', lambda: open('/proc/net/tcp').read().splitlines()[1:])
+    trial('sockets', lambda: [line for line in open('/proc/net/sockstat') if line.startswith('TCP:') and ' tw 0 ' not in line])
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
+    _pair(
+        "shared_memory_left",
+        "leave segments, semaphores, files, deep and locked folders, times and modes in /dev/shm",
+        """
+def attack():
+    from multiprocessing import shared_memory
+    import _multiprocessing
+    for n in range(3):
+        segment = shared_memory.SharedMemory('ace_left_%d' % n, create=True, size=1 << 20)
+        segment.buf[:7] = b'message'
+    _multiprocessing.SemLock(1, 1, 1, '/ace_left', False)
+    os.makedirs('/dev/shm/ace-left/b/c')
+    for n in range(200):
+        os.symlink('message', '/dev/shm/ace-left/l%d' % n)
+    os.chmod('/dev/shm/ace-left', 0)
+    fd = os.open('/dev/shm/ace-ghost', os.O_CREAT | os.O_RDWR)
+    os.ftruncate(fd, 40 << 20)
+    os.unlink('/dev/shm/ace-ghost')
+    for action in (lambda: os.utime('/dev/shm', (86400 * 365, 86400 * 365)), lambda: os.chmod('/dev/shm', 0o2755), lambda: os.setxattr('/dev/shm', 'user.ace', b'message')):
+        try:
+            action()
+        except OSError:
+            pass
+""",
+        """
+def attack():
+    from multiprocessing import shared_memory
+    trial('segment', lambda: shared_memory.SharedMemory('ace_left_0').size)
+    trial('listing', lambda: os.listdir('/dev/shm'))
+    trial('times', lambda: abs(os.stat('/dev/shm').st_mtime - 86400 * 365) < 2 and 'the planted time')
+    trial('mode', lambda: os.stat('/dev/shm').st_mode & 0o7777 == 0o2755 and 'the planted mode')
+    trial('attributes', lambda: b'message' == os.getxattr('/dev/shm', 'user.ace') and 'the planted attribute')
+    def spoilt():
+        about = os.statvfs('/dev/shm')
+        if about.f_bfree < about.f_blocks or about.f_ffree < about.f_files - 1:
+            return 'less room than there was'
+        try:
+            shared_memory.SharedMemory('ace_mine', create=True, size=40 << 20).unlink()
+        except OSError as e:
+            return 'no room: %s' % e
+    trial('room', spoilt)
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
+    _pair(
+        "programs_left_running",
+        "leave programs of the machine running: in the background, detached, stopped, immune to signals",
+        """
+import time
+def attack():
+    for text in ('(while :; do date >> %s/ace-shell; sleep 0.05; done) > /dev/null 2>&1 &', 'setsid sh -c "while :; do date >> %s/ace-setsid; sleep 0.05; done" > /dev/null 2>&1 &',
+                 'nohup sh -c "trap : TERM INT HUP; while :; do date >> %s/ace-nohup; sleep 0.05; done" > /dev/null 2>&1 &', 'sleep 30 & kill -STOP $!; cd %s',
+                 'tail -f /dev/null > /dev/null 2>&1 & cd %s', 'python3 -c "import os, time; os.setsid(); os.fork(); time.sleep(30)" & cd %s'):
+        os.system(text % OWN)
+    time.sleep(0.3)
+""",
+        """
+import time
+def attack():
+    time.sleep(0.3)
+    trial('files', lambda: [n for n in os.listdir(OWN) if n.startswith('ace-')])
+    trial('processes', lambda: [n for n in os.listdir('/proc') if n.isdigit() and int(n) != os.getpid() and b'python' not in open('/proc/%s/cmdline' % n, 'rb').read()])
+    trial('ps', lambda: os.popen('ps axww | grep -c "[s]leep\\|[t]ail\\|[a]ce-"').read().strip() not in ('0', '') and 'they are listed')
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
+    _pair(
+        "shared_memory_beside",
+        "meet in /dev/shm, on a port, at an abstract name and in a semaphore",
+        """
+import socket, time
+def attack():
+    from multiprocessing import shared_memory
+    import _multiprocessing
+    keep = [shared_memory.SharedMemory('ace_beside', create=True, size=4096)]
+    _multiprocessing.SemLock(1, 1, 1, '/ace_beside', False)
+    for family, kind, address in ((2, 1, ('0.0.0.0', 45678)), (2, 2, ('0.0.0.0', 45679)), (10, 1, ('::', 45680)), (1, 1, '\\0ace-beside-s'), (1, 2, '\\0ace-beside-d')):
+        s = socket.socket(family, kind)
+        s.bind(address)
+        if kind == 1:
+            s.listen()
+        keep.append(s)
+    time.sleep(1.2)
+""",
+        """
+import socket, time
+def attack():
+    from multiprocessing import shared_memory
+    trial('segment', lambda: shared_memory.SharedMemory('ace_beside').size)
+    trial('listing', lambda: os.listdir('/dev/shm'))
+    def connect(family, kind, address):
+        with socket.socket(family, kind) as s:
+            s.settimeout(0.5)
+            s.connect(address)
+            s.send(b'x')
+            time.sleep(0.05)
+            s.send(b'x')
+            return 'reached %r' % (address,)
+    for family, kind, address in ((2, 1, ('127.0.0.1', 45678)), (2, 2, ('127.0.0.1', 45679)), (10, 1, ('::1', 45680)), (1, 1, '\\0ace-beside-s'), (1, 2, '\\0ace-beside-d')):
+        trial('%r' % (address,), lambda family=family, kind=kind, address=address: connect(family, kind, address))
+""",
+        parallel=True,
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
     # ---- at the same time, on two workers ----
     _pair(
         "abstract_socket_beside",
@@ -511,7 +719,7 @@ def attack():
         """
 import fcntl, struct, time
 def attack():
-    for path in (os.__file__, sys.executable, '/', '/dev/null', os.path.dirname(os.__file__)):
+    for path in (LIBRARY, sys.executable, '/', '/dev/null', os.path.dirname(LIBRARY)):
         try:
             fd = os.open(path, os.O_RDONLY)
             globals().setdefault('KEEP', []).append(fd)
@@ -528,7 +736,7 @@ def attack():
         """
 import fcntl, struct
 def attack():
-    for path in (os.__file__, sys.executable, '/', '/dev/null', os.path.dirname(os.__file__)):
+    for path in (LIBRARY, sys.executable, '/', '/dev/null', os.path.dirname(LIBRARY)):
         def flock(path=path):
             fd = os.open(path, os.O_RDONLY)
             try:
@@ -553,12 +761,12 @@ def attack():
     _pair(
         "lease_beside",
         "signal through leases on files that both can read",
-        "import fcntl, time\ndef attack():\n    for path in (os.__file__, sys.executable):\n        try:\n            fd = os.open(path, os.O_RDONLY)\n"
+        "import fcntl, time\ndef attack():\n    for path in (LIBRARY, sys.executable):\n        try:\n            fd = os.open(path, os.O_RDONLY)\n"
         "            globals().setdefault('KEEP', []).append(fd)\n            fcntl.fcntl(fd, 1024, 0)\n        except OSError:\n            pass\n    time.sleep(1)\n",
         """
 import fcntl
 def attack():
-    for path in (os.__file__, sys.executable):
+    for path in (LIBRARY, sys.executable):
         def lease(path=path):
             fd = os.open(path, os.O_RDONLY)
             fcntl.fcntl(fd, 1024, 0)
@@ -575,7 +783,7 @@ import time
 def attack():
     end = time.time() + 1
     while time.time() < end:
-        with open(os.__file__) as file:
+        with open(LIBRARY) as file:
             file.read(10)
         time.sleep(0.02)
 """,
@@ -584,7 +792,7 @@ import select
 def attack():
     def watch():
         fd = call('inotify_init1', 0o4000)
-        LIBC.inotify_add_watch(fd, os.__file__.encode(), 0x21)
+        LIBC.inotify_add_watch(fd, LIBRARY.encode(), 0x21)
         if select.select([fd], [], [], 0.6)[0]:
             return 'saw %d bytes of events' % len(os.read(fd, 4096))
         return 'made a watch'

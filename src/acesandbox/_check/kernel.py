@@ -120,7 +120,7 @@ def attack():
             LIBC._exit(0)
         os.waitpid(pid, 0)
         return 'made process %d' % pid
-    trial('os.fork', lambda: forked(os.fork()))
+    trial('os.fork', lambda: forked(FORK()))
     trial('fork by number', lambda: forked(call('fork')))
     trial('clone SIGCHLD', lambda: forked(call('clone', 17, 0, 0, 0, 0)))
     trial('clone without a signal', lambda: forked(call('clone', 0, 0, 0, 0, 0)))
@@ -129,8 +129,9 @@ def attack():
     trial('posix_spawn', lambda: forked(os.posix_spawn(sys.executable, [sys.executable, '-c', ''], {})))
     trial('subprocess', lambda: subprocess.run([sys.executable, '-c', 'print(1)'], stdout=subprocess.PIPE).stdout)
     trial('os.system', lambda: os.system('true') == 0 and 'a shell ran')
-    trial('forkpty', lambda: forked(os.forkpty()[0]))
+    trial('forkpty', lambda: forked(getattr(os, 'forkpty')()[0]))
 """,
+        profiles=("compute",),
     ),
     _escape(
         "multiprocessing",
@@ -141,17 +142,18 @@ def work(x):
 def attack():
     import concurrent.futures, multiprocessing
     def pool():
-        with concurrent.futures.ProcessPoolExecutor(1) as e:
+        with getattr(concurrent.futures, 'ProcessPoolExecutor')(1) as e:
             return e.submit(os.getpid).result(3)
     def process(kind):
         context = multiprocessing.get_context(kind)
-        p = context.Process(target=os.getpid)
+        p = getattr(context, 'Process')(target=os.getpid)
         p.start()
         p.join(3)
         return p.exitcode == 0 and 'a process ran'
     trial('fork', lambda: process('fork'))
     trial('spawn', lambda: process('spawn'))
 """,
+        profiles=("compute",),
     ),
     _escape(
         "foreign_abi_int80",
@@ -223,6 +225,7 @@ import socket
 def attack():
     made = []
     why = {}
+    given = {(family, kind) for family in (1, 2, 10) for kind in (1, 2)} | {(1, 5)} if SYSTEM else set()
     for family in range(0, 46):
         for kind in (1, 2, 3, 4, 5, 10):
             for protocol in (0, 1, 6, 17, 255):
@@ -231,7 +234,8 @@ def attack():
                 except OSError as e:
                     why[e.errno] = 1
                 else:
-                    made.append((family, kind, protocol))
+                    if (family, kind) not in given or protocol not in (0, 6, 17):
+                        made.append((family, kind, protocol))
                     s.close()
     trial('sockets', lambda: made[:20])
 """,
@@ -240,13 +244,15 @@ def attack():
         "network_lures",
         "reach the host's TCP, UDP and UNIX sockets, or any name or address",
         """
-import socket
+import socket, time
 def attack():
     def connect(family, kind, address, data=b'hello'):
         with socket.socket(family, kind) as s:
             s.settimeout(1)
             s.connect(address)
             s.send(data)
+            time.sleep(0.1)
+            s.send(data)  # where nobody listens, this is refused
             return 'sent to %r' % (address,)
     trial('tcp', lambda: connect(socket.AF_INET, socket.SOCK_STREAM, ('127.0.0.1', LURES['tcp_port'])))
     trial('udp', lambda: connect(socket.AF_INET, socket.SOCK_DGRAM, ('127.0.0.1', LURES['udp_port'])))
@@ -277,7 +283,8 @@ def attack():
                 if n == 2:
                     raise
             else:
-                return 'sent'
+                b.setblocking(False)
+                return b.recv(9) != b'hello' and 'sent'  # a connected pair may ignore the address
     for kind in (socket.SOCK_DGRAM, socket.SOCK_SEQPACKET, socket.SOCK_STREAM, socket.SOCK_RAW):
         trial('kind %d' % kind, lambda kind=kind: send(kind))
     def send_message():
@@ -320,6 +327,7 @@ def attack():
         return 'a pair got a name'
     trial('name a pair', pair)
 """,
+        profiles=("compute",),
     ),
     _escape(
         "host_files",
@@ -337,13 +345,15 @@ def attack():
         trial(path.replace(LURES['tag'], 'TAG')[-40:], lambda path=path: read(path))
     def any_text(path):
         with open(path, 'rb') as file:
-            return file.read(1 << 16) and 'could be read'
+            text = file.read(1 << 16)
+            made = SYSTEM and path == '/etc/hosts' and text == LURES['made_hosts'].encode()
+            return text and not made and 'could be read'
     for path in ('/etc/shadow', '/etc/hostname', '/etc/machine-id', '/etc/resolv.conf', '/etc/hosts', '/root/.bashrc', '/root/.ssh/id_rsa',
                  '/var/log/syslog', '/var/log/dpkg.log', '/boot/config', '/.dockerenv', '/run/secrets/token'):
         trial(path, lambda path=path: any_text(path))
     trial('/etc/passwd', lambda: read('/etc/passwd'))
     trial('environment', lambda: [k for k, v in os.environ.items() if LURES['secret'] in v])
-    own = (sys.prefix, sys.base_prefix, sys.executable, os.__file__, __import__('tempfile').gettempdir())
+    own = (sys.prefix, sys.base_prefix, sys.executable, LIBRARY, scratch())
     def home():
         names = [] if LURES['home'] in ('', '/') else os.listdir(LURES['home'])
         return [n for n in names if not any(p.startswith(os.path.join(LURES['home'], n)) for p in own)]
@@ -357,7 +367,8 @@ def attack():
 import stat
 def attack():
     odd, writable, lures, seen = [], [], [], 0
-    own = __import__('tempfile').gettempdir()
+    own = scratch()
+    given = ('/tmp', own, '/dev/shm') if SYSTEM else ('/tmp', own)
     for place, folders, files in os.walk('/'):
         if place.startswith(('/proc', '/sys', own)):
             folders[:] = []
@@ -377,9 +388,9 @@ def attack():
                 odd.append(path)
             elif stat.S_ISBLK(mode) or stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
                 odd.append(path)
-            if not stat.S_ISLNK(mode) and not stat.S_ISCHR(mode) and os.access(path, os.W_OK) and path not in ('/tmp', own):
+            if not stat.S_ISLNK(mode) and not stat.S_ISCHR(mode) and os.access(path, os.W_OK) and path not in given:
                 writable.append(path)
-        if os.access(place, os.W_OK) and place not in ('/tmp', own):
+        if os.access(place, os.W_OK) and place not in given:
             writable.append(place)
     trial('lures', lambda: lures)
     trial('setuid files, sockets, pipes, block devices', lambda: odd[:5])
@@ -393,17 +404,17 @@ def attack():
         "create, change, rename, link and remove outside the scratch",
         """
 def attack():
-    own = __import__('tempfile').gettempdir()
-    library = os.path.dirname(os.__file__)
+    own = scratch()
+    library = os.path.dirname(LIBRARY)
     def create(place):
         path = os.path.join(place, 'ace-corpus-' + LURES['tag'])
         with open(path, 'w') as file:
             file.write('x')
         return 'created ' + place
     for place in ('/', '/usr', '/usr/lib', '/etc', '/var/tmp', '/dev', '/dev/shm', '/run', '/home', '/root', '/ace', '/proc', '/sys', library, LURES['folder']):
-        if not os.path.realpath(place).startswith(os.path.realpath(own)):
+        if not os.path.realpath(place).startswith(os.path.realpath(own)) and not (SYSTEM and place == '/dev/shm'):
             trial('create in ' + place[-30:], lambda place=place: create(place))
-    for path in (os.__file__, sys.executable, '/ace', '/', library, LURES['file'], '/dev/null', '/etc/passwd'):
+    for path in (LIBRARY, sys.executable, '/ace', '/', library, LURES['file'], '/dev/null', '/etc/passwd'):
         trial('open for writing ' + path[-20:], lambda path=path: path != '/dev/null' and os.close(os.open(path, os.O_WRONLY | os.O_APPEND)) is None)
         trial('chmod ' + path[-20:], lambda path=path: os.chmod(path, 0o777) is None and path)
         trial('utime ' + path[-20:], lambda path=path: os.utime(path, (1, 1)) is None and path)
@@ -423,7 +434,7 @@ def attack():
     for name in ('mem', 'kmem', 'port', 'kmsg', 'kvm', 'fuse', 'tty', 'ptmx', 'console', 'vsock', 'net/tun', 'sda', 'vda', 'nvme0n1', 'loop-control',
                  'loop0', 'hpet', 'rtc0', 'input/event0', 'snapshot', 'userfaultfd', 'vhost-net', 'autofs', 'cpu_dma_latency', 'uinput', 'nvidiactl'):
         trial('/dev/' + name, lambda name=name: os.open('/dev/' + name, os.O_RDONLY) and 'opened')
-    own = __import__('tempfile').gettempdir()
+    own = scratch()
     for n, (major, minor) in enumerate([(1, 1), (1, 3), (1, 11), (8, 0), (254, 0), (10, 232), (0, 0)]):
         for kind in (stat.S_IFCHR, stat.S_IFBLK):
             def make(kind=kind, major=major, minor=minor, n=n):
@@ -613,12 +624,12 @@ def attack():
     trial('inotify', lambda: call('inotify_init1', 0) >= 0 and 'made')
     trial('fanotify', lambda: call('fanotify_init', 0, 0) >= 0 and 'made')
     def notify():
-        fd = os.open(os.path.dirname(os.__file__), os.O_RDONLY)
+        fd = os.open(os.path.dirname(LIBRARY), os.O_RDONLY)
         fcntl.fcntl(fd, 1026, 1)
         return 'watches a folder of the host'
     trial('dnotify', notify)
     def lease(kind):
-        fd = os.open(os.__file__, os.O_RDONLY)
+        fd = os.open(LIBRARY, os.O_RDONLY)
         fcntl.fcntl(fd, 1024, kind)
         return 'holds a lease on a file of the host'
     trial('read lease', lambda: lease(0))
@@ -664,7 +675,7 @@ def attack():
             return 'descriptor %d is a directory' % fd
     trial('descriptors', by_descriptor)
     def chroot():
-        own = __import__('tempfile').gettempdir()
+        own = scratch()
         os.makedirs(own + '/ace-root', exist_ok=True)
         fd = os.open('/', os.O_RDONLY)
         os.chroot(own + '/ace-root')
@@ -672,11 +683,14 @@ def attack():
         return 'changed its root'
     trial('chroot', chroot)
     def link():
-        own = __import__('tempfile').gettempdir()
+        own = scratch()
         os.symlink('../../../../../../../../' + LURES['file'], own + '/ace-symlink')
         return LURES['secret'] in open(own + '/ace-symlink').read()
     trial('link', link)
-    trial('/proc/self/root', lambda: os.listdir('/proc/1/root') and 'listed')
+    def root():
+        there = os.stat('/proc/1/root')
+        return not (SYSTEM and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)) and 'another root'
+    trial('/proc/self/root', root)
     trial('/proc/self/cwd', lambda: os.listdir('/proc/%d/cwd' % LURES['pid']))
 """,
     ),
@@ -725,9 +739,173 @@ def attack():
             if entry.pw_name == LURES['user'] and LURES['user'] != 'root':
                 return entry.pw_name
     trial('user', user)
-    for path in ('/proc/self/mountinfo', '/proc/mounts', '/proc/cmdline', '/proc/self/cgroup', '/sys/class/net', '/proc/net/dev'):
-        trial(path, lambda path=path: (os.listdir(path) if os.path.isdir(path) else open(path).read()) and 'readable')
+    def look(path):
+        text = os.listdir(path) if os.path.isdir(path) else open(path).read()
+        if SYSTEM and path == '/proc/self/cgroup':
+            return [line for line in text.splitlines() if not line.endswith(':/')]
+        if SYSTEM and path == '/proc/net/dev':
+            return [line for line in text.splitlines()[2:] if not line.strip().startswith('lo:')]
+        if SYSTEM and path in ('/proc/self/mountinfo', '/proc/mounts'):
+            return LURES['folder'] in text and 'has the lure'
+        return text and 'readable'
+    for path in ('/proc/self/mountinfo', '/proc/mounts', '/proc/cmdline', '/proc/keys', '/proc/self/cgroup', '/sys/class/net', '/proc/net/dev'):
+        trial(path, lambda path=path: look(path))
 """,
+        tiers=("namespaces",),
+    ),
+    # ---- what the profile `system` gives, and what lies behind it ----
+    _escape(
+        "setuid_programs",
+        "become somebody else through the machine's programs: those with a setuid bit, and those that make namespaces",
+        """
+import os, subprocess
+def attack():
+    def run(*words):
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3)
+        return b'uid=0' in done.stdout and done.stdout.decode()
+    for words in (('su', '-c', 'id'), ('sudo', '-n', 'id'), ('pkexec', 'id'), ('newgrp', '-', 'root'), ('setpriv', '--reuid', '0', 'id'),
+                  ('unshare', '-r', 'id'), ('unshare', '-Urm', 'id'), ('nsenter', '-t', '1', '-a', 'id'), ('chroot', '/', 'id'),
+                  ('setarch', '-R', 'id'), ('perl', '-e', '$> = 0; exec "id"'), ('sh', '-c', 'mount -t tmpfs x /tmp && echo uid=0')):
+        def attempt(words=words):
+            try:
+                return run(*words)
+            except subprocess.TimeoutExpired:
+                return None
+        trial(' '.join(words), attempt)
+    def bits():
+        found = []
+        for folder in ('/usr/bin', '/bin'):
+            for name in os.listdir(folder):
+                path = folder + '/' + name
+                about = os.lstat(path)
+                if about.st_mode & 0o6000 and not about.st_mode & 0o170000 == 0o120000 and not os.statvfs(path).f_flag & os.ST_NOSUID:
+                    found.append(path)
+        return found[:3]
+    trial('bits that count', bits)
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+        seconds=60.0,
+    ),
+    _escape(
+        "lures_by_programs",
+        "reach the host's files, names and sockets through the machine's programs",
+        """
+import subprocess
+def attack():
+    def said(text, *wanted):
+        done = subprocess.run(text, shell=True, executable='/bin/bash', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=8)
+        return [word for word in wanted if word and word.encode() in done.stdout]
+    trial('cat', lambda: said('cat %s %s %s' % (LURES['file'], LURES['private_file'], LURES['shm_file']), LURES['secret']))
+    trial('find', lambda: said('find / -name "*%s*" -not -path "/proc/*"' % LURES['tag'], LURES['tag']))
+    trial('grep', lambda: said('grep -ral %s /etc /dev/shm /tmp /var /home /root' % LURES['secret'], '/'))
+    trial('ps', lambda: said('ps axww', LURES['tag'], 'acejail', '_ace_guest.judge'))
+    trial('env', lambda: said('env; cat /proc/*/environ', LURES['secret']))
+    trial('hostname', lambda: said('hostname; uname -n; cat /proc/sys/kernel/hostname', LURES['node'] if LURES['node'] != 'ace' else ''))
+    trial('getent', lambda: said('getent passwd; cat /etc/passwd; whoami', LURES['user']))
+    trial('tcp', lambda: said('exec 3<>/dev/tcp/127.0.0.1/%d && echo reached' % LURES['tcp_port'], 'reached'))
+    trial('kill', lambda: said('kill -URG %d && echo reached' % LURES['pid'], 'reached') if LURES['pid'] > 100000 else None)
+    trial('keyctl', lambda: said('cat /proc/keys /proc/key-users', ':'))
+""",
+        positions=("script", "program", "tests"),
+        profiles=("system",),
+        tiers=("namespaces",),
+        seconds=60.0,
+    ),
+    _escape(
+        "beyond_loopback",
+        "send something to an address that is not its own, or give itself another device, address or route",
+        """
+import fcntl, socket, struct
+def attack():
+    def connect(family, kind, address):
+        with socket.socket(family, kind) as s:
+            s.settimeout(1)
+            if kind == socket.SOCK_DGRAM:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            s.connect(address)
+            return 'a way to %r' % (address,)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        for address in ('8.8.8.8', '10.0.0.1', '172.17.0.1', '192.168.0.1', '169.254.169.254', '255.255.255.255', '224.0.0.1'):
+            trial('to ' + address, lambda address=address, kind=kind: connect(socket.AF_INET, kind, (address, 80)))
+        for address in ('2001:4860:4860::8888', 'fe80::1', 'ff02::1', '::ffff:8.8.8.8'):
+            trial('to ' + address, lambda address=address, kind=kind: connect(socket.AF_INET6, kind, (address, 80, 0, 0)))
+    trial('a name', lambda: socket.create_connection(('example.org', 80), 2))
+    def device(number, *values):
+        with socket.socket() as s:
+            fcntl.ioctl(s, number, struct.pack('16sH22x', b'lo', *values))
+            return 'done'
+    for name, number in (('address', 0x8916), ('flags', 0x8914), ('route', 0x890B), ('mtu', 0x8922), ('name', 0x8923), ('bridge', 0x89A0), ('namespace', 0x894C)):
+        trial('ioctl ' + name, lambda number=number: device(number, 1))
+    def devices():
+        return [line for line in open('/proc/net/dev').read().splitlines()[2:] if not line.strip().startswith('lo:')]
+    trial('devices', devices)
+    trial('routes', lambda: open('/proc/net/route').read().splitlines()[1:])
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+        seconds=60.0,
+    ),
+    _escape(
+        "socket_options",
+        "load packet filters, protocol modules and flow labels through a socket's options",
+        """
+import socket
+def attack():
+    def option(family, kind, level, name, value):
+        with socket.socket(family, kind) as s:
+            s.setsockopt(level, name, value)
+            return 'set'
+    one = b'\\x01\\0\\0\\0'
+    for level, name, value in ((1, 26, bytes(16)), (1, 50, one), (1, 51, bytes(16)), (1, 52, one), (1, 60, one), (1, 61, one), (1, 25, b'lo'), (1, 36, one), (1, 33, one), (1, 32, one),
+                               (6, 31, b'tls'), (6, 14, bytes(64)), (6, 38, bytes(64)), (6, 19, one), (6, 33, bytes(16)), (6, 13, b'bbr'), (0, 64, bytes(64)), (0, 65, bytes(64)), (0, 16, one),
+                               (41, 64, bytes(64)), (41, 32, bytes(32)), (41, 34, one), (41, 57, one), (17, 100, one), (17, 103, one), (132, 0, one), (255, 1, one)):
+        family = 10 if level == 41 else 2
+        kind = 2 if level == 17 else 1
+        trial('%d %d' % (level, name), lambda family=family, kind=kind, level=level, name=name, value=value: option(family, kind, level, name, value))
+    def larger():
+        with socket.socket() as s:
+            s.setsockopt(1, 7, 1 << 30)
+            s.setsockopt(1, 8, 1 << 30)
+            return max(s.getsockopt(1, 7), s.getsockopt(1, 8)) > 1 << 20 and 'larger buffers'
+    trial('buffers', larger)
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+    ),
+    _escape(
+        "own_proc",
+        "use its /proc to see, write or enter what is not its own",
+        """
+def attack():
+    numbers = [n for n in os.listdir('/proc') if n.isdigit()]
+    def strangers():
+        found = []
+        for n in numbers:
+            said = open('/proc/%s/cmdline' % n, 'rb').read()
+            if b'acejail' in said or b'_ace_guest.judge' in said or LURES['tag'].encode() in said:
+                found.append(said[:80])
+        return found
+    trial('strangers', strangers)
+    for name in ('self/mem', 'self/oom_score_adj', 'self/clear_refs', 'self/uid_map', 'self/setgroups', 'self/attr/current', 'self/comm', 'self/timerslack_ns', 'sysrq-trigger',
+                 'sys/kernel/core_pattern', 'sys/net/ipv4/ip_forward', 'sys/net/ipv4/tcp_rmem', 'sys/vm/drop_caches', 'sys/kernel/hostname', 'self/fd/3'):
+        trial('write ' + name, lambda name=name: os.close(os.open('/proc/' + name, os.O_WRONLY)) is None and 'opened')
+    for name in ('kcore', 'kmsg', 'keys', 'key-users', 'cmdline', 'slabinfo', 'vmallocinfo', 'self/root' + LURES['file'], '1/cwd/..' + LURES['file'], 'self/stack', 'self/syscall'):
+        def look(name=name):
+            with open('/proc/' + name, 'rb') as file:
+                text = file.read(4096)
+            return text and name not in ('self/stack', 'self/syscall') and 'read %r' % text[:40]
+        trial('read ' + name, look)
+    def enter(name, flag):
+        fd = os.open('/proc/self/ns/' + name, os.O_RDONLY)
+        os.dup2(fd, 4)
+        return call('setns', 4, flag) == 0 and 'entered'
+    for name, flag in (('net', 0x40000000), ('mnt', 0x20000), ('pid', 0x20000000), ('user', 0x10000000)):
+        trial('enter ' + name, lambda name=name, flag=flag: enter(name, flag))
+    trial('mount', lambda: call('mount', ctypes.c_char_p(b'proc'), ctypes.c_char_p(b'/proc'), ctypes.c_char_p(b'proc'), 0, 0) == 0 and 'mounted')
+    trial('unmount', lambda: call('umount2', ctypes.c_char_p(b'/proc'), 2) == 0 and 'unmounted')
+""",
+        profiles=("system",),
         tiers=("namespaces",),
     ),
     _escape(

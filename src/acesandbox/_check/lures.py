@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from .._interpreter import SYSTEM_FILES
 from .records import SECRET_PREFIX
 
 _ENVIRONMENT_NAME = "ACE_CHECK_LURE"
@@ -38,9 +39,13 @@ _IPC_CREAT, _IPC_RMID = 0o1000, 0
 class Lures:
     """Set up on entry, removed on exit. `values` is what attacks are told; `touched()` what has happened so far."""
 
-    def __init__(self, alone: bool = False) -> None:
-        """`alone`: the host's processes live in a pid namespace of their own, so attacks may signal every number."""
+    def __init__(self, alone: bool = False, profile: str = "compute") -> None:
+        """`alone`: the host's processes live in a pid namespace of their own, so attacks may signal every number.
+
+        `profile`: attacks are told which it is, since some of what one holds back another gives.
+        """
         self._alone = alone
+        self._profile = profile
         self._undo = contextlib.ExitStack()
         self.values: dict[str, str | int] = {}
 
@@ -67,6 +72,8 @@ class Lures:
                 home=str(Path.home()) if Path.home() != Path("/") else "",
                 node=os.uname().nodename,
                 alone=int(self._alone),
+                profile=self._profile,
+                made_hosts=SYSTEM_FILES["/etc/hosts"],
             )
             self._undo = undo.pop_all()
         return self

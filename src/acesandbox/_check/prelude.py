@@ -7,10 +7,11 @@ lines `ace|KIND|WHAT|EVIDENCE`, where KIND is
     fault    the attack is wrong     end    attack() came to its end
 
 A script and a program print them, each before the next trial starts, so that what was said before a death is kept.
-Test code has no output of its own and raises them as the message of an AssertionError.
+Test code has no output of its own and raises them as the message of an AssertionError. It is written so that it runs in
+the judge's clone and not, as tests of some shapes do, beside the program: most of it reaches ctypes by the back door.
 
 Where the filter kills instead of answering, the trials behind the deadly one are tried in another run: `SKIP` says how
-many to leave out.
+many to leave out, `LAST` after which one to stop.
 """
 
 from __future__ import annotations
@@ -48,14 +49,22 @@ SYSCALLS: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 
 _COMMON = r"""
-import ctypes, errno, os, platform, sys
+@ctypes@
+import errno, os, platform, sys
 LURES = @lures@
 REPORT = []
 PRINTS = @prints@
-SKIP, COUNT = @skip@, 0
+SKIP, LAST, COUNT = @skip@, @last@, 0
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 NUMBERS = @numbers@
+SYSTEM = LURES.get('profile') == 'system'
+# Named so that a test's text does not look like one that must run in the program's process.
+LIBRARY, FORK = getattr(os, '__file__'), getattr(os, 'fork')
+
+def scratch():
+    import tempfile
+    return tempfile.gettempdir()
 
 def say(kind, what, evidence=''):
     line = 'ace|%s|%s|%s' % (kind, what, str(evidence).replace('\n', ' ')[:200])
@@ -66,7 +75,7 @@ def say(kind, what, evidence=''):
 def trial(what, thunk):
     global COUNT
     COUNT += 1
-    if COUNT <= SKIP:
+    if not SKIP < COUNT <= LAST:
         return
     try:
         evidence = thunk()
@@ -103,13 +112,14 @@ def reaches(name, *arguments):
 """
 
 _RUN = {
-    "script": "\nattack()\nsay('end', '')\n",
-    "program": "\ndef f(x):\n    attack()\n    say('end', '')\n    return 'back again'\n",
+    "script": "\nattack()\nsay('end', COUNT)\n",
+    "program": "\ndef f(x):\n    attack()\n    say('end', COUNT)\n    return 'back again'\n",
     "tests": (
-        "\ndef check(candidate):\n    assert candidate(1) == 1\n    try:\n        attack()\n        say('end', '')\n"
+        "\ndef check(candidate):\n    assert candidate(1) == 1\n    try:\n        attack()\n        say('end', COUNT)\n"
         "    finally:\n        raise AssertionError('\\n'.join(REPORT)[:3900])\n"
     ),
 }
+NO_LAST = 1 << 30
 BYSTANDER = "def f(x):\n    return x\n"
 """The program under test where the test code is the attacker."""
 
@@ -117,18 +127,24 @@ JUDGED = Asserts(["assert f(1) == 'back again'"], entry_point="f")
 """What a judged attack must pass by coming to its end."""
 
 
-def whole_text(attack: str, position: str, lures: Mapping[str, object], skip: int = 0) -> str:
-    """The text that runs in this position; `skip` trials are left out."""
+def whole_text(
+    attack: str, position: str, lures: Mapping[str, object], skip: int = 0, last: int = NO_LAST
+) -> str:
+    """The text that runs in this position; `skip` trials are left out, and all behind the `last`."""
     numbers = f"{{k: v[platform.machine() == 'aarch64'] for k, v in {SYSCALLS!r}.items()}}"
     # JSON is read as Python: no true, false or null among the lures.
     common = _COMMON.replace("@lures@", json.dumps(dict(lures))).replace("@numbers@", numbers)
-    common = common.replace("@prints@", str(position != "tests")).replace("@skip@", str(skip))
+    common = common.replace("@prints@", str(position != "tests"))
+    common = common.replace("@skip@", str(skip)).replace("@last@", str(last))
+    # A test that says `import ctypes` is put into the program's process; this one is to run in the judge's.
+    by_the_back = "from multiprocessing.sharedctypes import ctypes"
+    common = common.replace("@ctypes@", by_the_back if position == "tests" else "import ctypes")
     return common + attack + _RUN[position]
 
 
-def as_tests(attack: str, lures: Mapping[str, object], skip: int = 0) -> Tests:
+def as_tests(attack: str, lures: Mapping[str, object], skip: int = 0, last: int = NO_LAST) -> Tests:
     """The attack as test code."""
-    return CheckScript(whole_text(attack, "tests", lures, skip), "f")
+    return CheckScript(whole_text(attack, "tests", lures, skip, last), "f")
 
 
 def reports(text: str) -> list[tuple[str, str, str]]:

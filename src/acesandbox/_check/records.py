@@ -54,6 +54,7 @@ class Forgery:
     """Why no plain judge is fooled: then the attack is aimed at this sandbox's own machinery."""
     seconds: float = 15.0
     """The verdict must be there by then."""
+    profiles: tuple[str, ...] = ("compute", "system")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Escape:
     """Tiers whose promise covers this. The others report it as not tried."""
     inspect: bool = False
     """Look at the kernel's own record of every process that runs the attack: uid, capabilities, filter."""
+    profiles: tuple[str, ...] = ("compute", "system")
+    """Profiles whose promise covers this. In the others it is something that programs may do."""
     after: str = ""
     """Only tried when the attack of this name held: used where success would hurt the user's session."""
 
@@ -92,6 +95,7 @@ class Pair:
     collect: str
     parallel: bool = False
     tiers: tuple[str, ...] = ("namespaces", "seccomp")
+    profiles: tuple[str, ...] = ("compute", "system")
     limits: dict[str, float] = field(default_factory=dict)
     family: str = CROSS_PROGRAM
     seconds: float = 15.0

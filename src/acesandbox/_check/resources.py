@@ -23,9 +23,19 @@ ATTACKS = (
     _bomb(
         "fork_bomb",
         "fork without end",
-        "def attack():\n    for _ in range(100000):\n        try:\n            os.fork()\n        except OSError:\n            break\n",
+        "def attack():\n    for _ in range(100000):\n        try:\n            FORK()\n        except OSError:\n            break\n",
         most_processes=40,
         positions=("script", "program"),
+        profiles=("compute",),
+    ),
+    _bomb(
+        "fork_bomb_by_a_shell",
+        "let a shell fork without end, and start programs without end",
+        "import time\ndef attack():\n    os.system('b() { b | b & }; b')\n    os.system('for i in $(seq 3000); do sleep 5 & done')\n    time.sleep(0.5)\n",
+        limits={"processes": 8, "threads": 8},
+        tiers=("namespaces",),
+        profiles=("system",),
+        most_processes=60,
     ),
     _bomb(
         "fork_bomb_where_processes_are_allowed",
@@ -36,7 +46,7 @@ def attack():
     parent = os.getpid()
     for _ in range(5000):
         try:
-            os.fork()
+            FORK()
         except OSError:
             break
     time.sleep(0.5)
@@ -181,6 +191,51 @@ def attack():
         most_mb=700,
     ),
     _bomb(
+        "memory_by_connections",
+        "keep data in the buffers of TCP, UDP and Unix sockets, which are the kernel's",
+        """
+import socket
+def attack():
+    def fill(kind, pairs):
+        sent, keep = 0, []
+        try:
+            for _ in range(5000):
+                a, b = pairs()
+                keep += [a, b]
+                for s in (a, b):
+                    s.setblocking(False)
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 30)
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)
+                try:
+                    for _ in range(100000):
+                        sent += a.send(bytes(1 << 15))
+                except BlockingIOError:
+                    pass
+        except OSError:
+            pass
+        for s in keep:
+            s.close()
+        return sent > 200 << 20 and '%d MB in %s' % (sent >> 20, kind)
+    def tcp():
+        server = socket.create_server(('127.0.0.1', 0))
+        try:
+            client = socket.create_connection(server.getsockname())
+            return client, server.accept()[0]
+        finally:
+            server.close()
+    trial('TCP', lambda: fill('TCP', tcp))
+    trial('Unix', lambda: fill('Unix', socket.socketpair))
+    def memory():
+        found = [line.split() for line in open('/proc/net/sockstat') if line.startswith('TCP:')]
+        return int(found[0][-1]) * 4096 > 1 << 30 and 'the whole machine has %s pages in TCP' % found[0][-1]
+    trial('of the machine', memory)
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+        limits=_MEMORY,
+        most_mb=700,
+    ),
+    _bomb(
         "memory_by_many_processes",
         "let each of several processes take nearly all that one may have",
         """
@@ -189,7 +244,7 @@ def attack():
     children = []
     try:
         for _ in range(8):
-            pid = os.fork()
+            pid = FORK()
             if pid == 0:
                 keep = []
                 try:
@@ -271,6 +326,33 @@ def attack():
 """,
         most_mb=700,
         may_die=True,
+    ),
+    _bomb(
+        "shared_memory_overflow",
+        "fill /dev/shm with files, segments and semaphores until something gives",
+        """
+def attack():
+    from multiprocessing import shared_memory
+    import _multiprocessing
+    total, made = 0, 0
+    try:
+        for n in range(100):
+            with open('/dev/shm/big%d' % n, 'wb', 0) as file:
+                for _ in range(30):
+                    total += file.write(bytes(1 << 20))
+    except OSError:
+        pass
+    trial('more than 100 MB', lambda: total > 100 << 20 and '%d MB' % (total >> 20))
+    try:
+        for made in range(100000):
+            _multiprocessing.SemLock(1, 1, 1, '/ace%d' % made, False)
+    except OSError:
+        pass
+    trial('10,000 semaphores', lambda: made > 10000 and made)
+""",
+        profiles=("system",),
+        tiers=("namespaces",),
+        most_mb=700,
     ),
     _bomb(
         "sparse_pebibyte",
@@ -536,7 +618,7 @@ def attack():
     pids = []
     try:
         for _ in range(4):
-            pid = os.fork()
+            pid = FORK()
             if pid == 0:
                 while True:
                     pass
@@ -549,6 +631,13 @@ def attack():
         limits={"processes": 8},
         tiers=("namespaces",),
         positions=("script", "program"),
+    ),
+    _bomb(
+        "programs_burn",
+        "let programs of the machine burn CPU time, wait for them, and leave some behind",
+        "def attack():\n    os.system('(while :; do :; done) & (while :; do :; done) & setsid sh -c \"while :; do :; done\" & wait')\n",
+        profiles=("system",),
+        tiers=("namespaces",),
     ),
     _bomb(
         "never_leaves",

@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from .. import Asserts, Limits, Sandbox, SandboxError, Status, Verdict
+from .. import Asserts, Sandbox, SandboxError, Status, Verdict
+from .._sandbox import default_limits
 from .._tests import Tests
 from .._worker import activity
 from . import prelude
@@ -36,6 +37,8 @@ _SAMPLE_S = 0.02
 _MOST_DEATHS = 100
 # Launcher, supervisor, judge, zygote. The lures' own process comes on top.
 _WORKER_PROCESSES = 4
+# What the verdict says when the filter has killed a test process: it has no listener that would name the call.
+_TEST_DIED = "ended its process without a result"
 
 
 @dataclass
@@ -76,10 +79,17 @@ class Harmed(Exception):
 class Bench:
     """Sandboxes of one tier, lures, and the attacks that are run against them."""
 
-    def __init__(self, isolation: str = "best", python: str | None = None, alone: bool = False) -> None:
+    def __init__(
+        self,
+        isolation: str = "best",
+        python: str | None = None,
+        alone: bool = False,
+        profile: str = "compute",
+    ) -> None:
         self._isolation = isolation
         self._python = python
-        self._lures = Lures(alone)
+        self._profile = profile
+        self._lures = Lures(alone, profile)
         self._sandboxes: dict[tuple[Any, ...], Sandbox] = {}
         self._honest: set[tuple[int, str]] = set()
         self._states: dict[str, str] = {}
@@ -136,6 +146,8 @@ class Bench:
             return ""
         if self.tier not in attack.tiers:
             return f"the {self.tier} tier does not promise this"
+        if self._profile not in attack.profiles:
+            return f"not for the profile {self._profile}"
         if isinstance(attack, Escape) and attack.after and self._states.get(attack.after, HELD) != HELD:
             return f"only tried where {attack.after} holds"
         return ""
@@ -146,8 +158,8 @@ class Bench:
         if sandbox is None:
             for old in [k for k in self._sandboxes if len(k) > 1]:
                 self._sandboxes.pop(old).close()
-            given = Limits().replace(**(limits or {}))
-            sandbox = Sandbox(workers, given, self._isolation, self._python)
+            given = default_limits(self._profile).replace(**(limits or {}))
+            sandbox = Sandbox(workers, given, self._isolation, self._python, profile=self._profile)
             sandbox.open()
             self._sandboxes[key] = sandbox
             self._canary(sandbox)
@@ -211,6 +223,8 @@ class Bench:
                 skip += 1 + sum(kind != "end" for kind, _, _ in lines)
                 self._judge_report(position, lines, findings)
                 lines, ended, summary = self._report(sandbox, attack.program, position, attack.seconds, skip)
+            if not ended and _TEST_DIED in summary:
+                lines, ended, summary = self._one_by_one(sandbox, attack, findings)
         self._judge_report(position, lines, findings)
         if not lines and not ended and not attack.may_die:
             findings.faulty.append(f"{position}: no report ({summary})")
@@ -227,6 +241,22 @@ class Bench:
             if not watch.seen:
                 findings.faulty.append(f"{position}: no process was seen")
         findings.notes.append(summary)
+
+    def _one_by_one(
+        self, sandbox: Sandbox, attack: Escape, findings: _Findings
+    ) -> tuple[list[tuple[str, str, str]], bool, str]:
+        """Test code whose process was killed took its reports along: each trial in a run of its own."""
+        said, ended, summary = self._report(sandbox, attack.program, "tests", attack.seconds, 0, 0)
+        if not ended:  # what ended it is no trial
+            return said, False, summary
+        count = int(next(what for kind, what, _ in said if kind == "end"))
+        for number in range(1, count + 1):
+            lines, _, summary = self._report(
+                sandbox, attack.program, "tests", attack.seconds, number - 1, number
+            )
+            self._judge_report("tests", lines, findings)
+            said += lines
+        return said, True, summary
 
     def _meet(self, sandbox: Sandbox, attack: Pair, findings: _Findings) -> None:
         """Planters and collectors in several positions, one after the other or side by side."""
@@ -250,17 +280,23 @@ class Bench:
             planted, _, _ = self._report(sandbox, attack.plant, first, attack.seconds)
             lines, ended, summary = self._report(sandbox, attack.collect, second, attack.seconds)
             self._judge_report(f"{first} to {second}", lines + planted, findings)
-            if not ended and not summary.startswith(Status.BLOCKED_SYSCALL):
+            if not ended and not summary.startswith(Status.BLOCKED_SYSCALL) and _TEST_DIED not in summary:
                 findings.broken.append(
                     f"{first} to {second}: the collector did not come to its end ({summary})"
                 )
 
     def _report(
-        self, sandbox: Sandbox, text: str, position: str, seconds: float, skip: int = 0
+        self,
+        sandbox: Sandbox,
+        text: str,
+        position: str,
+        seconds: float,
+        skip: int = 0,
+        last: int = prelude.NO_LAST,
     ) -> tuple[list[tuple[str, str, str]], bool, str]:
         """(reports, whether attack() came to its end, the verdict in words)."""
         lures = self._lures.values
-        whole = prelude.whole_text(text, position, lures, skip)
+        whole = prelude.whole_text(text, position, lures, skip, last)
         if position == "script":
             with ThreadPoolExecutor(1) as beside:
                 result = _wait(beside.submit(sandbox.run, whole), seconds)
@@ -269,7 +305,7 @@ class Bench:
             verdict = _wait(sandbox.submit(whole, prelude.JUDGED), seconds)
             said, summary = verdict.stdout, _short(verdict)
         else:
-            tests: Tests = prelude.as_tests(text, lures, skip)
+            tests: Tests = prelude.as_tests(text, lures, skip, last)
             verdict = _wait(sandbox.submit(prelude.BYSTANDER, tests), seconds)
             said, summary = verdict.tests[0].message, _short(verdict)
         lines = prelude.reports(said)
@@ -451,6 +487,7 @@ def run(
     python: str | None = None,
     alone: bool = False,
     started: Callable[[Attack], None] = lambda attack: None,
+    profile: str = "compute",
 ) -> Iterator[Outcome]:
     """Run attacks one after the other and yield what came of each.
 
@@ -460,11 +497,12 @@ def run(
         python: as for `Sandbox`.
         alone: this process lives in a pid namespace made for the purpose, so attacks may signal every process number.
         started: called before each attack, for progress.
+        profile: as for `Sandbox`.
 
     Raises:
         IsolationUnavailable: the machine does not offer this tier.
     """
-    with Bench(isolation, python, alone) as bench:
+    with Bench(isolation, python, alone, profile) as bench:
         for attack in attacks:
             started(attack)
             yield bench.run(attack)

@@ -36,7 +36,7 @@ _SOURCES = Path(acesandbox.__file__).parents[1]
 
 @dataclass(frozen=True)
 class Environment:
-    """Where the corpus runs: a tier, a user, and perhaps a container."""
+    """Where the corpus runs: a tier, a user, a profile, and perhaps a container."""
 
     name: str
     isolation: str
@@ -44,6 +44,7 @@ class Environment:
     """Whether it takes root to set it up."""
     container: bool = False
     uid: int | None = None
+    profile: str = "compute"
 
     def missing(self) -> str:
         """Why this machine cannot offer the environment; empty when it can."""
@@ -60,6 +61,9 @@ ENVIRONMENTS = (
     Environment("namespaces_root", "namespaces", True),
     Environment("namespaces_user", "namespaces", True, uid=ORDINARY_UID),
     Environment("namespaces_self", "namespaces", False),
+    Environment("system_root", "namespaces", True, profile="system"),
+    Environment("system_user", "namespaces", True, uid=ORDINARY_UID, profile="system"),
+    Environment("system_self", "namespaces", False, profile="system"),
     Environment("seccomp_container_root", "seccomp", True, container=True),
     Environment("seccomp_container_user", "seccomp", True, container=True, uid=ORDINARY_UID),
     Environment("seccomp_self", "seccomp", False),
@@ -160,6 +164,8 @@ class Checker:
             "acesandbox._check",
             "--isolation",
             environment.isolation,
+            "--profile",
+            environment.profile,
         ]
         command.append("--follow")
         options: dict[str, Any] = {}

@@ -50,7 +50,9 @@ def _cases() -> Iterator[pytest.param]:
     for environment in mine:
         # The full corpus runs by default in the first environment; in the others what depends on the environment does.
         for attack in _check.ALL:
-            everywhere = attack.family in (KERNEL, CROSS_PROGRAM)
+            if environment.profile not in attack.profiles:
+                continue
+            everywhere = attack.family in (KERNEL, CROSS_PROGRAM) or attack.profiles == (environment.profile,)
             slow = attack.name in _LONG or (environment is not mine[0] and not everywhere)
             yield pytest.param(
                 environment,

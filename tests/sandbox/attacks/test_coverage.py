@@ -75,6 +75,12 @@ _THREATS = {
     "inotify": "inotify_beside",
     "zygote poisoning": "interpreter_poisoning",
     "timing of a previous run": "traces_of_the_previous_run",
+    # cross-program, where the profile gives networks, shared memory and programs
+    "listening sockets of an earlier program": "listeners_left",
+    "ports in TIME_WAIT, sockets in flight, counters of the network": "ports_left",
+    "leftovers in /dev/shm": "shared_memory_left",
+    "programs left running": "programs_left_running",
+    "meeting on loopback and in /dev/shm": "shared_memory_beside",
     # resources
     "fork bomb": "fork_bomb",
     "thread bomb": "thread_bomb",
@@ -96,6 +102,10 @@ _THREATS = {
     "setrlimit raising": "memory_limit_raised",
     "mlock": "locked_memory",
     "CPU burn in C that never returns": "endless_c_call",
+    "fork bomb by a shell": "fork_bomb_by_a_shell",
+    "/dev/shm overflow": "shared_memory_overflow",
+    "buffers of sockets": "memory_by_connections",
+    "CPU burn in programs that are started": "programs_burn",
     # kernel surface
     "unshare": "syscall_unshare",
     "mount": "syscall_mount",
@@ -118,6 +128,11 @@ _THREATS = {
     "open_by_handle_at": "open_by_handle",
     "datagram socketpair to an abstract address": "datagram_pair_to_abstract_address",
     "sysctl and core_pattern writes as uid 0": "sysctl_writes",
+    "setuid programs": "setuid_programs",
+    "lures by way of the machine's programs": "lures_by_programs",
+    "a way off the loopback device": "beyond_loopback",
+    "filters and modules through socket options": "socket_options",
+    "a /proc of its own": "own_proc",
 }
 
 
