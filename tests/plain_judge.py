@@ -40,6 +40,7 @@ STATUSES = ("not_run", "passed", "failed", "error", "timeout", "running")
 
 # From <linux/prctl.h> and <linux/capability.h>.
 PR_SET_KEEPCAPS = 8
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_DAC_READ_SEARCH = 2
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 NOBODY = 65534
@@ -62,7 +63,11 @@ class PlainJudge:
     """A running server. Use as a context manager; not safe from several threads."""
 
     def __init__(self, python: str = sys.executable) -> None:
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+        # `python` is the interpreter we run in, and nothing is looked for in a folder that only root may enter.
+        path = os.pathsep.join(
+            (os.path.dirname(os.path.abspath(python)), "/usr/local/bin", "/usr/bin", "/bin")
+        )
+        environment = {"PATH": path, "PYTHONHASHSEED": "0"}
         # -S keeps it lean; not -I, which would ignore PYTHONHASHSEED.
         self._server = subprocess.Popen(
             [python, "-S", "-s", "-P", "-B", os.path.abspath(__file__), "--serve"],
@@ -232,16 +237,21 @@ def _write(board: mmap.mmap, number: int, status: str, detail: str = "") -> None
 
 
 def _become_nobody() -> None:
-    """Give up root, except for reading: the interpreter may lie in a folder that only root may enter."""
+    """Give up root, except for reading: the interpreter may lie in a folder that only root may enter.
+
+    What is started from here keeps that too, or `python` could not be started by a program.
+    """
     os.setgroups([])
     os.setgid(NOBODY)
     _libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setuid(NOBODY)
     read = 1 << CAP_DAC_READ_SEARCH
     header = (ctypes.c_uint32 * 2)(LINUX_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(read, read, 0, 0, 0, 0)
+    data = (ctypes.c_uint32 * 6)(read, read, read, 0, 0, 0)
     if _libc.capset(header, data) != 0:
         raise OSError(ctypes.get_errno(), "capset")
+    if _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "an ambient capability")
 
 
 def _child(job: dict[str, Any], board: mmap.mmap, start: int, place: str) -> None:

@@ -93,9 +93,9 @@ class Agreement:
 
 UNEXPLAINED = "unexplained"
 
-# Unit tests sleep, start threads and processes, and build large things; the plain judge then gives them as
-# much CPU time, and twenty times that by the wall.
-UNIT_TEST_LIMITS = Limits(cpu_s=5.0, program_cpu_s=5.0, judge_cpu_s=5.0, idle_s=20.0, processes=16)
+# Unit tests sleep up to a minute, start threads and processes, and compute for up to ten seconds; the plain judge gives
+# them as much CPU time, and twenty times that by the wall.
+UNIT_TEST_LIMITS = Limits(cpu_s=20.0, program_cpu_s=20.0, judge_cpu_s=20.0, idle_s=100.0, processes=32)
 
 Rule = Callable[[Difference], bool]
 
@@ -122,15 +122,6 @@ CLASSES: dict[str, Rule] = {
         and d.plain.status == "failed"
         and bool(re.search(r"\bchmod\b|permission", d.text))
     ),
-    "asks for the network, the system's programs or its semaphores": lambda d: (
-        d.row["test_kind"] == "unittest"
-        and bool(
-            re.search(
-                r"\b(socket|subprocess|multiprocessing|http|urllib|ftplib|smtplib|os\.system)\b",
-                d.row["program"] + d.text,
-            )
-        )
-    ),
 }
 
 
@@ -140,11 +131,13 @@ def classify(difference: Difference) -> str:
 
 def compare(name: str, rows: Sequence[Row], limits: Limits | None = None) -> Agreement:
     """Judge `rows` both ways."""
-    limits = limits or (UNIT_TEST_LIMITS if rows[0]["test_kind"] == "unittest" else Limits())
+    # BigCodeBench's own harness lets programs start others, talk over loopback and use shared memory.
+    unit_tests = rows[0]["test_kind"] == "unittest"
+    limits = limits or (UNIT_TEST_LIMITS if unit_tests else Limits())
     reference = plain_outcomes(name, rows, seconds=limits.cpu_s)
     found = Agreement(name)
     jobs = ((row["program"], workloads.tests_of(row)) for row in rows)
-    with Sandbox(limits=limits) as sandbox:
+    with Sandbox(limits=limits, profile="system" if unit_tests else "compute") as sandbox:
         for row, outcomes, verdict in zip(rows, reference, sandbox.judge_many(jobs), strict=True):
             found.programs += 1
             for number, (plain, ours) in enumerate(zip(outcomes, verdict.tests, strict=True)):
