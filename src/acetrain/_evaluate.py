@@ -273,6 +273,7 @@ def open_sandbox(
         python=python,
         preload=spec.preload,
         fail_fast=fail_fast,
+        profile="system" if spec.wide else "compute",
         keep_output=False,
     )
 

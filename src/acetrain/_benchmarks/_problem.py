@@ -68,7 +68,7 @@ class Spec:
         sizes: numbers of problems that its published releases have; others are called partial.
         prefix: of its task ids, where its files may have bare numbers.
         problem: from a row to a problem.
-        wide: programs may start processes and use loopback sockets.
+        wide: programs may start processes and others' programs, use loopback sockets and shared memory.
         limits: of the sandbox's workers; problems bring their own times.
         hub_files: files to be read from the data set on the hub, where `datasets` cannot load it.
         preload: modules that every program imports.
