@@ -6,11 +6,15 @@ ACE_MUST_WORK=1 says that this machine has everything: then what would be skippe
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from tests import workloads
+
+# Whoever starts the tests in the background of a shell makes them ignore Ctrl-C, and what they start inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MUST_WORK = os.environ.get("ACE_MUST_WORK") == "1"
 
