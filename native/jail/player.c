@@ -7,7 +7,8 @@
  *
  * Clocks. The limit of a stage (loading, or one test) is CPU time of the player's own process clock, taken when the
  * stage's predecessor was heard of, never the player's word. Idle time is what is left of wall time when CPU time and
- * the time spent waiting for a processor (schedstat) are taken away, so a busy machine cannot make a program idle.
+ * the time spent waiting for a processor (schedstat) are taken away, so a busy machine cannot make a program idle; nor is
+ * one idle while a thread of it runs or waits for a processor.
  *
  * Trust. Everything on the player's socket is a claim by the program. A frame out of turn, out of bounds or of another
  * type ends the player (CUT_PROTOCOL): no verdict can be had by confusing this parser, only lost. */
@@ -183,9 +184,26 @@ static double thread_wait_s(int tasks, const char *name)
     return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? (double)waited * 1e-9 : 0;
 }
 
-/* The same for all threads of a process. Threads that wait side by side count more than once: that errs towards calling
- * a program busy, and the CPU limits hold it all the same. */
-static double run_queue_wait_s(const struct player *pl, pid_t pid)
+/* 1 for a thread that runs or waits for a processor now (proc(5), stat: the third field). The kernel adds a wait to
+ * schedstat when it is over; one that goes on shows only here. */
+static double thread_is_runnable(int tasks, const char *name)
+{
+    char path[300], text[256];
+    snprintf(path, sizeof path, "%.250s/stat", name);
+    int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    char *after = strrchr(text, ')'); /* the name may hold anything */
+    return after != NULL && strncmp(after, ") R", 3) == 0;
+}
+
+/* A sum over all threads of a process. */
+static double over_threads(const struct player *pl, pid_t pid, double (*what)(int, const char *))
 {
     if (pl->s->cfg->proc_dir < 0)
         return 0;
@@ -201,7 +219,7 @@ static double run_queue_wait_s(const struct player *pl, pid_t pid)
     double sum = 0;
     for (struct dirent *e = readdir(tasks); e != NULL; e = readdir(tasks))
         if (e->d_name[0] != '.')
-            sum += thread_wait_s(dirfd(tasks), e->d_name);
+            sum += what(dirfd(tasks), e->d_name);
     closedir(tasks);
     return sum;
 }
@@ -311,9 +329,16 @@ static double cpu_of(const struct player *pl, const struct look *look)
     return look->waited + (first ? process_cpu_s(look->pid) : look->own);
 }
 
+/* Threads that wait side by side count more than once: that errs towards calling a program busy, and the CPU limits hold
+ * it all the same. */
 static double wait_of(const struct player *pl, const struct look *look)
 {
-    return run_queue_wait_s(pl, look->pid);
+    return over_threads(pl, look->pid, thread_wait_s);
+}
+
+static double runnable_of(const struct player *pl, const struct look *look)
+{
+    return over_threads(pl, look->pid, thread_is_runnable);
 }
 
 /* Sum over all processes on one side; -1 where they cannot be seen. */
@@ -350,16 +375,27 @@ double test_cpu_s(const struct player *pl)
     return all >= 0 ? all : process_cpu_s(pl->test_process.pid);
 }
 
-/* Both sides' waiting for a processor. */
-static double wait_s(const struct player *pl)
+static double over_both_sides(const struct player *pl, double (*what)(const struct player *, const struct look *))
 {
-    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, wait_of) : -1;
+    const struct look main = {.pid = pl->main.pid}, test = {.pid = pl->test_process.pid};
+    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, what) : -1;
     if (all < 0)
-        all = run_queue_wait_s(pl, pl->main.pid);
+        all = what(pl, &main);
     if (pl->test_process.pid <= 0)
         return all;
-    double tests = has_processes(pl) ? over_side(pl, TEST_SIDE, wait_of) : -1;
-    return all + (tests >= 0 ? tests : run_queue_wait_s(pl, pl->test_process.pid));
+    double tests = has_processes(pl) ? over_side(pl, TEST_SIDE, what) : -1;
+    return all + (tests >= 0 ? tests : what(pl, &test));
+}
+
+/* Waiting for a processor, until now. */
+static double wait_s(const struct player *pl)
+{
+    return over_both_sides(pl, wait_of);
+}
+
+static bool is_runnable(const struct player *pl)
+{
+    return over_both_sides(pl, runnable_of) > 0;
 }
 
 static void new_stage(struct player *pl)
@@ -403,7 +439,7 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     double idle_limit = pl->loaded ? pl->idle_limit : l->idle_s;
     if (waiting_for_us || wall - pl->stage_wall - spent < idle_limit)
         return;
-    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) > idle_limit)
+    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) > idle_limit && !is_runnable(pl))
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 

@@ -691,6 +691,8 @@ class Pool:
         error: SandboxError
         if reason.startswith("start the "):  # the jail is built; what is in it does not start
             error = SandboxError(f"a worker cannot {': '.join([reason, *more])}")
+        elif reason.startswith("configuration"):  # whatever the machine offers: host and launcher disagree
+            error = ProtocolError(f"the launcher refuses its {': '.join([reason, *more])}")
         else:
             error = IsolationUnavailable(f"the tier {self.tier!r} cannot be had: {reason}", more)
         self._workers.remove(worker)

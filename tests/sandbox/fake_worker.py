@@ -21,9 +21,9 @@ Failure is hard to provoke in a real worker and easy here. A "program" is a line
     wait-for PATH       pass once PATH exists
     pid                 pass, with our pid as standard output
 
-Anything else passes. The behaviour of the worker itself is its one argument: `refuse`, `empty` (no interpreter in the
-jail), `die-at-start`, `unprepared` (dies on each unit before `I`), `no-canary` (dies in every unit that has the
-canary's program), `bad-canary` (fails it), or `normal`.
+Anything else passes. The behaviour of the worker itself is its one argument: `refuse`, `stale` (a launcher of another
+version), `empty` (no interpreter in the jail), `die-at-start`, `unprepared` (dies on each unit before `I`), `no-canary`
+(dies in every unit that has the canary's program), `bad-canary` (fails it), or `normal`.
 """
 
 import json
@@ -46,6 +46,9 @@ def main(behaviour: str) -> None:
     print("fake worker: hello", file=sys.stderr, flush=True)
     if behaviour == "refuse":
         send(control, "F", b"user namespace: Operation not permitted\nset the sysctl\nor be root")
+        sys.exit(2)
+    if behaviour == "stale":
+        send(control, "F", b'configuration: Invalid argument\nunknown key "x"')
         sys.exit(2)
     if behaviour == "empty":
         send(control, "F", b"start the zygote\nno module named x")

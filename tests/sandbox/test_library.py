@@ -335,6 +335,40 @@ def test_how_long_loading_may_sleep_does_not_depend_on_the_number_of_tests(
     assert "idle while loading for more than 0.8 s" in verdict.tests[0].message
 
 
+def test_a_busy_machine_makes_nobody_idle(sandbox: Sandbox) -> None:
+    """A wait for a processor that still goes on is in no counter of the kernel's."""
+    del sandbox
+    program = """
+        import threading, time
+        def work():
+            end = time.process_time() + 0.02
+            while time.process_time() < end:
+                pass
+        def add(a, b):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+            return a + b
+    """
+    burners: list[subprocess.Popen[bytes]] = []
+    with Sandbox(workers=1) as made:
+        try:
+            assert made.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
+            for process in psutil.Process(_launcher(made)).children(recursive=True):
+                process.nice(10)  # each turn that it gets is followed by a third of a second without one
+            for _ in range(12 * len(os.sched_getaffinity(0))):
+                burners.append(subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]))
+            tests, limits = Asserts(["assert add(1, 2) == 3"]), Limits(idle_s=0.1)
+            jobs = [(textwrap.dedent(program) + f"# {n}", tests, limits) for n in range(4)]
+            found = [verdict.status for verdict in made.judge_many(jobs)]
+        finally:
+            for burner in burners:
+                burner.kill()
+            for burner in burners:
+                burner.wait()
+    assert found == [Status.PASSED] * 4
+
+
 def test_children_that_nobody_waits_for_are_charged() -> None:
     program = """
         import os

@@ -19,6 +19,7 @@ from acesandbox import (
     Closed,
     IsolationUnavailable,
     Limits,
+    ProtocolError,
     Sandbox,
     SandboxError,
     Status,
@@ -374,6 +375,12 @@ def test_a_jail_that_stands_empty_is_no_lack_of_isolation(fake: Maker) -> None:
     with pytest.raises(SandboxError, match="cannot start the zygote: no module") as caught:
         fake("empty", isolation="best").open()
     assert not isinstance(caught.value, IsolationUnavailable)
+
+
+def test_a_launcher_of_another_version_is_no_lack_of_isolation(fake: Maker) -> None:
+    """Nor does a test that skips for want of isolation skip for it."""
+    with pytest.raises(ProtocolError, match=r"the launcher refuses its configuration.*unknown key"):
+        fake("stale", isolation="best").open()
 
 
 def test_programs_of_one_problem_travel_together_however_they_come(fake: Maker) -> None:
