@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import acesandbox
 from acedata._backends import open_backend
 from acedata._build import build
 from acedata._directory import Directory
@@ -28,7 +29,8 @@ def cluster() -> Iterator[Any]:
     """Two nodes on this machine, one core each, and this process joined to them."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    # What this run imports, be it installed or built in the tree: `src` alone has no native part after an installation.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(acesandbox.__file__).parents[1])])
     import ray
     from ray.cluster_utils import Cluster
 
