@@ -17,7 +17,7 @@ import signal
 import stat
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -241,7 +241,7 @@ def _demo_arguments(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object per program")
     from ._demo import LIMITS
 
-    _sandbox_arguments(command, judging=False, defaults=LIMITS)
+    _sandbox_arguments(command, judging=False, defaults=Limits(**LIMITS))
 
 
 def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | None = None) -> None:
@@ -290,12 +290,12 @@ def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | No
         )
 
 
-def _options(chosen: argparse.Namespace) -> dict[str, Any]:
-    """The sandbox's options as the command line has them."""
+def _options(chosen: argparse.Namespace, usual: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """The sandbox's options as the command line has them; `usual` are limits in place of the profile's."""
     given = {name: getattr(chosen, name) for name in LIMIT_HELP if getattr(chosen, name) is not None}
     options = {
         "workers": chosen.workers,
-        "limits": default_limits(chosen.profile).replace(**given),
+        "limits": default_limits(chosen.profile).replace(**{**(usual or {}), **given}),
         "isolation": chosen.isolation,
         "profile": chosen.profile,
         "python": chosen.python,
@@ -635,7 +635,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 
     surprises = 0
     rows = []
-    with Sandbox(**_options(chosen)) as sandbox:
+    with Sandbox(**_options(chosen, demo.LIMITS)) as sandbox:
         for example, verdict in demo.judge_all(sandbox):
             surprises += verdict.passed is not example.deserves
             passed = sum(test.passed for test in verdict.tests)
@@ -651,10 +651,11 @@ def _demo(chosen: argparse.Namespace) -> int:
                     demo.explain(verdict),
                 )
             )
-        tier = sandbox.tier
+        tier, used, usual = sandbox.tier, sandbox.limits, Limits()
     if not chosen.json:
-        limits = f"{chosen.cpu_s:g} s CPU per test, {chosen.program_cpu_s:g} s per program, {chosen.idle_s:g} s idle"
-        usual = Limits()
+        limits = (
+            f"{used.cpu_s:g} s CPU per test, {used.program_cpu_s:g} s per program, {used.idle_s:g} s idle"
+        )
         others = f"{usual.cpu_s:g}, {usual.program_cpu_s:g} and {usual.idle_s:g}"
         _print(f"task: {demo.TASK}; isolation: {tier}")
         _print(f"limits: {limits} (elsewhere the defaults are {others})\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from ._limits import Limits
 from ._sandbox import Sandbox
 from ._tests import Asserts
 from ._verdict import Verdict
@@ -29,7 +28,7 @@ TESTS = Asserts(
 
 # A fifth of the defaults and less: what the right programs here need is far below, and nobody likes to watch the three
 # that hang.
-LIMITS = Limits(cpu_s=0.2, program_cpu_s=0.4, idle_s=0.2)
+LIMITS = {"cpu_s": 0.2, "program_cpu_s": 0.4, "idle_s": 0.2}
 
 _RIGHT = """
 def longest_run(text):

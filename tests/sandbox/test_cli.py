@@ -250,6 +250,18 @@ def test_demo_has_no_surprise() -> None:
     assert all(each["sealed"] for each in found)
 
 
+def test_demo_has_a_table_for_people_and_is_over_soon() -> None:
+    done = acesandbox("demo", "--cpu-s", "0.1")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert (
+        "limits: 0.1 s CPU per test, 0.4 s per program, 0.2 s idle (elsewhere the defaults are 1, 4 and 2)"
+        in text
+    )
+    assert "0 verdicts are a surprise" in text
+    assert "the test took more than 0.1 s" in text
+
+
 def test_closed_pipe_is_no_error(samples: Path) -> None:
     command = f"{sys.executable} -m acesandbox judge {samples} --quiet | head -c 1"
     done = subprocess.run(["bash", "-c", command], env=ENV, capture_output=True, timeout=60, check=False)
