@@ -241,7 +241,7 @@ def _demo_arguments(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object per program")
     from ._demo import LIMITS
 
-    _sandbox_arguments(command, judging=False, defaults=Limits(**LIMITS))
+    _sandbox_arguments(command, judging=False, defaults=Limits().replace(**LIMITS))
 
 
 def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | None = None) -> None:
