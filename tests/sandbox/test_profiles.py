@@ -201,7 +201,7 @@ TALK = """
 import socket, threading, time, unittest
 class T(unittest.TestCase):
     def test_talk(self):
-        thread = threading.Thread(target=serve, args=(45681, 5))
+        thread = threading.Thread(target=lambda: serve(45681, 5))
         thread.start()
         for _ in range(100):
             try:
@@ -233,7 +233,7 @@ def serve():
 def add(a, b):
     return a + b
 """
-    start = "import threading\nthreading.Thread(target=serve, daemon=True).start()\n"
+    start = "import threading\nthreading.Thread(target=lambda: serve(), daemon=True).start()\n"
     before = time.monotonic()
     alone = system.judge(program, CheckScript(start + "def check(candidate):\n    pass\n", "add"))
     assert alone.passed, alone.tests

@@ -185,6 +185,11 @@ class _Shape:
             return f"uses {last}"
         if name in _FORKS or (last in _PROCESS_MAKERS and parts[0] != "psutil"):
             return "starts processes that share its memory"
+        if last == "Thread":
+            for given in [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "target")]:
+                if _dotted(given).partition(".")[0] in self.wanted:
+                    # Both take turns at one interpreter there; in two processes they would race.
+                    return f"runs {_dotted(given)} in a thread beside itself"
         if last in _PROCESS_CALLS and len(parts) > 1:
             return f"calls {name}"
         if isinstance(node.func, ast.Name) and node.func.id in (
