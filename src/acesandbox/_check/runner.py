@@ -144,10 +144,10 @@ class Bench:
             return "without a jail it would be a real attack"
         if isinstance(attack, Forgery):
             return ""
+        if self._profile not in attack.profiles:
+            return f"for the profile {' and '.join(attack.profiles)} only"
         if self.tier not in attack.tiers:
             return f"the {self.tier} tier does not promise this"
-        if self._profile not in attack.profiles:
-            return f"not for the profile {self._profile}"
         if isinstance(attack, Escape) and attack.after and self._states.get(attack.after, HELD) != HELD:
             return f"only tried where {attack.after} holds"
         return ""
