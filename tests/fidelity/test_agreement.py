@@ -60,13 +60,13 @@ def test_the_publishers_labels_are_confirmed(step: int, workload: Workload) -> N
 
 
 def check_references(found: Agreement) -> None:
-    """A reference solution that passes in a plain interpreter passes here."""
+    """A reference solution that passes in a plain interpreter passes here, at the second look at the latest."""
     assert found.agreed > 0
     refused = [
         difference
         for listed in found.differences.values()
         for difference in listed
-        if difference.plain.passed
+        if difference.plain.passed and not difference.agrees_again
     ]
     assert refused == [], "\n".join(map(str, refused))
 
