@@ -36,9 +36,12 @@ for name in cgroup.procs cgroup.threads cgroup.subtree_control; do
     chown $user $cgroups/user/$name $cgroups/user/leaf/$name
 done
 
-as_root() { sh -c 'echo 0 > /sys/fs/cgroup/root/leaf/cgroup.procs && exec "$@"' sh "$@"; }
-as_user() { setpriv --reuid $user --regid $user --clear-groups "$@"; }
-as_owner() { sh -c 'echo 0 > /sys/fs/cgroup/user/leaf/cgroup.procs && exec "$@"' sh setpriv --reuid $user --regid $user --clear-groups "$@"; }
+as_root() { setsid -w sh -c 'echo 0 > /sys/fs/cgroup/root/leaf/cgroup.procs && exec "$@"' sh "$@"; }
+as_user() { setsid -w setpriv --reuid $user --regid $user --clear-groups "$@"; }
+as_owner() {
+    setsid -w sh -c 'echo 0 > /sys/fs/cgroup/user/leaf/cgroup.procs && exec "$@"' sh \
+        setpriv --reuid $user --regid $user --clear-groups "$@"
+}
 tests="$python -m pytest -q -n 0 --color=no -p no:cacheprovider -o timeout=0 $VM_PYTEST"
 
 # What the machine offers: to root, to a user who owns a cgroup, to one who does not.
@@ -50,13 +53,13 @@ cgroups() { as_root $tests tests/vm/cgroups.py; }
 settings() { as_root $tests tests/vm/settings.py; }
 native() { as_root $tests tests/native; }
 native_user() { as_owner $tests tests/native; }
-check() { as_root "$python" -m acesandbox check; }
-check_user() { as_owner "$python" -m acesandbox check; }
+check() { as_root "$python" -m acesandbox check $VM_CHECK; }
+check_user() { as_owner "$python" -m acesandbox check $VM_CHECK; }
 sandbox() { as_root $tests tests/sandbox; }
 
 uname -a
 broken=
-for step in ${*:-doctor cgroups settings native native_user check sandbox}; do
+for step in ${*:-doctor cgroups settings native native_user check check_user sandbox}; do
     echo "---- $step"
     $step || broken="$broken $step"
 done

@@ -16,6 +16,7 @@
 #     VM_FOLDER      where kernel and initramfs are kept (build-vm)
 #     VM_KERNEL      a folder into which a kernel package was unpacked (boot/vmlinuz-*, lib/modules/*)
 #     VM_PYTEST      more options for pytest (-x)
+#     VM_CHECK       options and attacks for acesandbox check (all attacks)
 #     VM_CPUS, VM_MB cores and memory (1, 2048)
 set -eu
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -67,7 +68,7 @@ for name in $wanted; do \$busybox modprobe \$name; done
 \$busybox chmod 755 /memory/upper
 \$busybox mount -t overlay -o lowerdir=/host,upperdir=/memory/upper,workdir=/memory/work root /new
 \$busybox umount /proc
-export VM_PYTEST="${VM_PYTEST:-}"
+export VM_PYTEST="${VM_PYTEST:-}" VM_CHECK="${VM_CHECK:-}"
 exec \$busybox switch_root /new /bin/sh "$repository/tests/vm/inside.sh" "$venv" $*
 END
 chmod 755 "$root/init"

@@ -67,7 +67,8 @@ class Lures:
                 tag=tag,
                 secret=self._secret,
                 parent=os.getpid(),
-                group=os.getpgrp(),
+                # 0: led by a process of an outer pid namespace. To an attack 0 is its own group.
+                group=os.getpgrp() or os.getpid(),
                 user="" if user == "root" else user,
                 home=str(Path.home()) if Path.home() != Path("/") else "",
                 node=os.uname().nodename,

@@ -91,6 +91,13 @@ def test_an_honest_program_passes_every_plain_judge_and_a_wrong_one_none(form: F
             assert not plain.fooled(judge, wrong, form, values), judge
 
 
+def test_a_process_group_without_a_number_is_not_the_attackers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # what getpgrp says where the leader is in an outer pid namespace, as for a process that was put into a container
+    monkeypatch.setattr(os, "getpgrp", lambda: 0)
+    with Lures() as lures:
+        assert lures.values["group"] == os.getpid()
+
+
 @pytest.mark.parametrize("name", _FREE_TO_WORK)
 def test_an_escape_works_where_there_is_no_jail(name: str, tmp_path: Path) -> None:
     (attack,) = _check.choose([name])
