@@ -15,6 +15,8 @@ from tests import workloads
 
 # Whoever starts the tests in the background of a shell makes them ignore Ctrl-C, and what they start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tables for people are as wide as the terminal, which is none of a test's business.
+os.environ["COLUMNS"] = "150"
 
 MUST_WORK = os.environ.get("ACE_MUST_WORK") == "1"
 

@@ -8,7 +8,8 @@
  * Clocks. The limit of a stage (loading, or one test) is CPU time of the player's own process clock, taken when the
  * stage's predecessor was heard of, never the player's word. Idle time is what is left of wall time when CPU time and
  * the time spent waiting for a processor (schedstat) are taken away, so a busy machine cannot make a program idle; nor is
- * one idle while a thread of it runs or waits for a processor.
+ * one idle while a thread of it runs or waits for a processor, or for us: a full pipe or socket is emptied only when we
+ * get a processor ourselves.
  *
  * Trust. Everything on the player's socket is a claim by the program. A frame out of turn, out of bounds or of another
  * type ends the player (CUT_PROTOCOL): no verdict can be had by confusing this parser, only lost. */
@@ -398,14 +399,33 @@ static bool is_runnable(const struct player *pl)
     return over_both_sides(pl, runnable_of) > 0;
 }
 
+/* What the supervisor itself has waited for a processor. */
+static double own_wait_s(const struct player *pl)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%d", (int)getpid());
+    return pl->s->cfg->proc_dir < 0 ? 0 : thread_wait_s(pl->s->cfg->proc_dir, name);
+}
+
+/* Seconds of this stage in which the program may have waited for us. Two readings of the same: the kernel's, which knows
+ * short waits, and how much later than asked for we woke up, which also knows a stopped or throttled supervisor and a
+ * machine that stood still. */
+static double our_delay_s(const struct player *pl)
+{
+    double waited = own_wait_s(pl) - pl->stage_own_wait;
+    return waited > pl->stage_late ? waited : pl->stage_late;
+}
+
 static void new_stage(struct player *pl)
 {
     pl->stage_wall = now_s();
     pl->left_s = pl->test_limit;
+    pl->stage_late = 0;
     if (!pl->watched)
         return;
     pl->stage_cpu = player_cpu_s(pl);
     pl->stage_wait = wait_s(pl);
+    pl->stage_own_wait = own_wait_s(pl);
     pl->stage_test_cpu = pl->test_process.pid > 0 ? test_cpu_s(pl) : 0;
 }
 
@@ -439,7 +459,8 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     double idle_limit = pl->loaded ? pl->idle_limit : l->idle_s;
     if (waiting_for_us || wall - pl->stage_wall - spent < idle_limit)
         return;
-    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) > idle_limit && !is_runnable(pl))
+    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) - our_delay_s(pl) > idle_limit &&
+        !is_runnable(pl))
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
@@ -750,7 +771,11 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
             fds[n++] = (struct pollfd){.fd = pl->test_sock,
                                        .events = (short)(POLLIN | (pl->test_outgoing.size > 0 ? POLLOUT : 0))};
     }
+    double asleep = now_s();
     int ready = ppoll(fds, (nfds_t)n, &timeout, unblocked);
+    double late = now_s() - asleep - (double)timeout.tv_nsec * 1e-9;
+    if (late > 0)
+        pl->stage_late += late;
     if (ready <= 0)
         reap(pl); /* a signal, or a good moment to look */
     if (pl->main.gone)
@@ -762,6 +787,7 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
             pl->watched = true;
             pl->stage_cpu = 0; /* since its birth: nothing has been heard yet, or nothing was looked at */
             pl->stage_wait = 0;
+            pl->stage_own_wait = own_wait_s(pl); /* what came before may have been another player's */
             pl->left_s = pl->test_limit;
         }
         return;
@@ -823,6 +849,7 @@ void player_pump(struct player *pl, enum until until)
         if (!learn_pid(pl))
             return;
         pl->watched = true;
+        pl->stage_own_wait = own_wait_s(pl);
     }
     for (;;) {
         if (pl->main.gone) {

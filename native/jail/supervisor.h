@@ -203,9 +203,10 @@ struct player {
     double load_limit, test_limit, idle_limit;
     double own_limit; /* CPU seconds for the test's own code, in its test process */
     double stage_cpu, stage_test_cpu, stage_wall, stage_wait, born;
-    double left_s;     /* of the stage's CPU limit, at the last look */
-    double seen_cpu;   /* at the last look: the program's processes together */
-    double deaf_since; /* when its socket ended while it lived on; 0: it has not */
+    double stage_own_wait, stage_late; /* the supervisor's own: for a processor, and at waking up (our_delay_s) */
+    double left_s;                     /* of the stage's CPU limit, at the last look */
+    double seen_cpu;                   /* at the last look: the program's processes together */
+    double deaf_since;                 /* when its socket ended while it lived on; 0: it has not */
 };
 
 double now_s(void);

@@ -199,7 +199,7 @@ def f(x):
     if x == 1:
         raise ValueError(object())
     if x == 2:
-        raise OSError(tempfile.mkdtemp())
+        raise OSError(tempfile.mktemp())
     if x == 3:
         return id(Node())
     return threading.get_ident()

@@ -369,6 +369,21 @@ def test_a_busy_machine_makes_nobody_idle(sandbox: Sandbox) -> None:
     assert found == [Status.PASSED] * 4
 
 
+def test_who_waits_for_a_late_supervisor_is_not_idle() -> None:
+    """A full pipe is emptied by the supervisor alone: while that stands still, so does whoever prints."""
+    program = "import time\ndef add(a, b):\n    time.sleep(0.2)\n    print('x' * 1000000)\n    return a + b\n"
+    with Sandbox(workers=1) as made:
+        assert made.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed
+        (supervisor,) = psutil.Process(_launcher(made)).children()
+        waiting = made.submit(program, Asserts(["assert add(1, 2) == 3"]), limits=Limits(idle_s=0.4))
+        for _ in range(3):
+            time.sleep(0.1)
+            supervisor.suspend()
+            time.sleep(0.6)
+            supervisor.resume()
+        assert waiting.result(30).status is Status.PASSED
+
+
 def test_children_that_nobody_waits_for_are_charged() -> None:
     program = """
         import os
