@@ -45,6 +45,7 @@ ARROWS: dict[str, set[str]] = {
         "torch",
         "trl",
         "transformers",
+        "tokenizers",
         "datasets",
         "peft",
         "accelerate",
