@@ -1,4 +1,4 @@
-"""The commands: `acetrain evaluate | reward | reward-server`.
+"""The commands: `acetrain evaluate | reward | reward-server | demo`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
 as it could be, and there is something to look at (rows that could not be judged); 2 a usage or environment error.
@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .demos._commands import demo_app
+
 DONE, FOUND, TROUBLE = 0, 1, 2
 BATCH = 2048
 
@@ -31,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(demo_app)
 
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="programs judged at a time; default: one per core")
