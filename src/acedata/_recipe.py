@@ -1,8 +1,7 @@
 """The recipe: one YAML file that says everything that decides a dataset, read into checked, frozen settings.
 
-`load_recipe` reads YAML into a tree that remembers lines, lets pydantic check it, and turns every mistake into one line
-for people: where, what was expected, the nearest valid name. Nothing is coerced: "16" is not 16, and a setting that
-does not exist is an error rather than ignored.
+`load_recipe` reads YAML strictly (`_settings`): a mistake is one line for people, nothing is coerced, and a setting
+that does not exist is an error rather than ignored.
 
 Each setting's docstring is its documentation; docs/recipes.md lists them all. A setting that decides what comes out is
 part of the fingerprint of each stage that reads it (`_stages`); those that only decide how fast, where or for how much
@@ -11,19 +10,16 @@ part of the fingerprint of each stage that reads it (`_stages`); those that only
 
 from __future__ import annotations
 
-import difflib
-import math
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
-from ._errors import RecipeError
+from ._settings import Settings, contradiction, find_settings, nearest, parse_settings, read_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -49,13 +45,7 @@ HOW = frozenset(
 )
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, populate_by_name=False, use_attribute_docstrings=True
-    )
-
-
-class ColumnsConfig(_Settings):
+class ColumnsConfig(Settings):
     """Which columns of a source hold what. Null: the published name is found by itself."""
 
     instruction: str | None = None
@@ -72,7 +62,7 @@ class ColumnsConfig(_Settings):
     """`from: start`: the list of asserts."""
 
 
-class SourceConfig(_Settings):
+class SourceConfig(Settings):
     """One source of seeds, or of questions that exist already."""
 
     name: Name
@@ -98,7 +88,7 @@ class SourceConfig(_Settings):
     """Most seeds kept of this source, from its beginning."""
 
 
-class SeedsConfig(_Settings):
+class SeedsConfig(Settings):
     """What the build starts from."""
 
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
@@ -109,7 +99,7 @@ class SeedsConfig(_Settings):
     """Drop seeds whose program is that of an earlier one."""
 
 
-class PriceConfig(_Settings):
+class PriceConfig(Settings):
     """US dollars per million tokens."""
 
     input: Money
@@ -122,7 +112,7 @@ class PriceConfig(_Settings):
     """What the Batch API charges of these prices."""
 
 
-class ModelConfig(_Settings):
+class ModelConfig(Settings):
     """One way to ask one model. The key it stands under is its name in every published column.
 
     The same model, asked greedily and asked for samples, is two entries.
@@ -166,7 +156,7 @@ class ModelConfig(_Settings):
     """`vllm`: arguments of its engine, such as tensor_parallel_size or max_model_len."""
 
 
-class QuestionsConfig(_Settings):
+class QuestionsConfig(Settings):
     """Synthesis: seed program to question and tests."""
 
     model: str
@@ -177,7 +167,7 @@ class QuestionsConfig(_Settings):
     """Draws per seed while none can be parsed, or the model refuses."""
 
 
-class BenchmarkConfig(_Settings):
+class BenchmarkConfig(Settings):
     """A benchmark that must not leak into the data."""
 
     name: Name
@@ -194,7 +184,7 @@ class BenchmarkConfig(_Settings):
     """Which columns hold `question` and `tests`."""
 
 
-class DecontaminateConfig(_Settings):
+class DecontaminateConfig(Settings):
     """Questions that are too near a benchmark's are dropped."""
 
     benchmarks: Annotated[list[BenchmarkConfig], Field(min_length=1)]
@@ -206,7 +196,7 @@ class DecontaminateConfig(_Settings):
     (docs/dataset.md)."""
 
 
-class NearDuplicatesConfig(_Settings):
+class NearDuplicatesConfig(Settings):
     """Questions that nearly equal an earlier one are dropped (MinHash)."""
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
@@ -217,7 +207,7 @@ class NearDuplicatesConfig(_Settings):
     """Hash functions; more is more exact."""
 
 
-class ChecksConfig(_Settings):
+class ChecksConfig(Settings):
     """Beyond the paper: checks of questions before anything is spent on them."""
 
     signature: bool = False
@@ -228,7 +218,7 @@ class ChecksConfig(_Settings):
     """Drop questions that repeat an earlier one."""
 
 
-class ReferencesConfig(_Settings):
+class ReferencesConfig(Settings):
     """Strong solvers whose programs decide which tests are right. No models: every test is kept."""
 
     models: list[str] = []
@@ -239,7 +229,7 @@ class ReferencesConfig(_Settings):
     """Where a program ends: with its code block, or also where the released scripts cut it."""
 
 
-class FilterConfig(_Settings):
+class FilterConfig(Settings):
     """Which tests and questions are kept."""
 
     min_tests: Count = 5
@@ -250,7 +240,7 @@ class FilterConfig(_Settings):
     """Judge references twice, with different hash seeds, and drop tests whose result changes."""
 
 
-class SamplesConfig(_Settings):
+class SamplesConfig(Settings):
     """Programs of the policies."""
 
     models: list[str] = []
@@ -265,7 +255,7 @@ class SamplesConfig(_Settings):
     """Programs that came with the questions of a `start` source are samples too."""
 
 
-class JudgeConfig(_Settings):
+class JudgeConfig(Settings):
     """How programs are run (acesandbox)."""
 
     limits: dict[str, int | float] = {}
@@ -280,7 +270,7 @@ class JudgeConfig(_Settings):
     """What a test counts that a program could forge."""
 
 
-class PairsConfig(_Settings):
+class PairsConfig(Settings):
     """Preference pairs within one policy's programs."""
 
     models: list[str]
@@ -297,14 +287,14 @@ class PairsConfig(_Settings):
     """Under a cap, prefer pairs of programs that are in few pairs yet; otherwise `seed` alone draws."""
 
 
-class HardConfig(_Settings):
+class HardConfig(Settings):
     """The subset for reinforcement learning: low mean and high deviation of pass rates."""
 
     models: list[str]
     """Policies whose programs count."""
 
 
-class StrengthConfig(_Settings):
+class StrengthConfig(Settings):
     """Beyond the paper: how much the kept tests can tell apart."""
 
     mutants: Positive = 20
@@ -315,7 +305,7 @@ class StrengthConfig(_Settings):
     """Drop tests that no two samples of a question differ in, and those that tell apart what an earlier one does."""
 
 
-class ExportConfig(_Settings):
+class ExportConfig(Settings):
     """What is published, and how."""
 
     forms: list[
@@ -333,7 +323,7 @@ class ExportConfig(_Settings):
     """Licence named in the card."""
 
 
-class RayConfig(_Settings):
+class RayConfig(Settings):
     """Where the work of `engine: ray` goes."""
 
     address: str | None = None
@@ -342,7 +332,7 @@ class RayConfig(_Settings):
     """Cores of one actor's sandbox."""
 
 
-class Recipe(_Settings):
+class Recipe(Settings):
     """Everything that decides a dataset."""
 
     name: Name
@@ -431,11 +421,7 @@ def load_recipe(source: str | os.PathLike[str]) -> Recipe:
         RecipeError: there is none, or it says something that cannot be; one line per mistake.
     """
     path = find_recipe(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from error
-    return parse_recipe(text, path)
+    return parse_recipe(read_text(path), path)
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -449,14 +435,7 @@ def find_recipe(source: str | os.PathLike[str]) -> Path:
     Raises:
         RecipeError: neither exists.
     """
-    path = Path(source)
-    if path.is_file():
-        return path
-    shipped = shipped_recipes()
-    if path.name == os.fspath(source) and path.name in shipped:
-        return shipped[path.name]
-    hint = _nearest(path.stem, shipped)
-    raise RecipeError(f"there is no recipe {os.fspath(source)!r}{hint}; shipped are {', '.join(shipped)}")
+    return find_settings(source, shipped_recipes())
 
 
 def parse_recipe(text: str, path: Path = Path("recipe.yaml")) -> Recipe:
@@ -465,198 +444,10 @@ def parse_recipe(text: str, path: Path = Path("recipe.yaml")) -> Recipe:
     Raises:
         RecipeError: as `load_recipe`.
     """
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{path}: a recipe is a list of settings, `name: value` each")
-        lines = _Lines(node, path)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}" if mark else f"{path}"
-        raise RecipeError(f"{place}: not YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not YAML: {error}") from error
-    except (RecursionError, ValueError) as error:  # an alias to itself; a date that is none
-        raise RecipeError(f"{path}: not a recipe: {error}") from error
-    try:
-        recipe = Recipe.model_validate(values)
-    except ValidationError as invalid:
-        raise RecipeError("\n".join(_explain(invalid, lines))) from None
+    recipe = parse_settings(text, path, Recipe)
     recipe._text = text
     recipe._path = path
     return recipe
-
-
-# Mistakes, for people.
-
-
-class _Lines:
-    """Which line each setting stands on, by its path."""
-
-    def __init__(self, node: yaml.MappingNode, path: Path) -> None:
-        self._path = path
-        self._known: dict[tuple[str | int, ...], int] = {}
-        self._walk(node, ())
-
-    def _walk(self, node: yaml.Node, at: tuple[str | int, ...]) -> None:
-        if at in self._known and len(at) > 40:
-            raise RecursionError("an alias that contains itself")
-        self._known.setdefault(at, node.start_mark.line + 1)
-        if len(at) > 40:
-            raise RecursionError("nested too deep")
-        if isinstance(node, yaml.MappingNode):
-            seen: dict[Any, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if key.tag == "tag:yaml.org,2002:merge":
-                    for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                        self._walk(merged, at)
-                    continue
-                if not isinstance(key, yaml.ScalarNode):
-                    raise RecipeError(
-                        f"{self._path}:{line}: a setting's name is one word, not a group of things"
-                    )
-                if key.value in seen:
-                    raise RecipeError(
-                        f"{self._path}:{line}: {key.value} is given twice; first on line {seen[key.value]}"
-                    )
-                seen[key.value] = line
-                self._known[(*at, key.value)] = line
-                self._walk(value, (*at, key.value))
-        elif isinstance(node, yaml.SequenceNode):
-            for number, item in enumerate(node.value):
-                self._walk(item, (*at, number))
-
-    def place(self, at: tuple[str | int, ...]) -> str:
-        """`recipe.yaml:12` of a setting, or of the nearest one around it that the file has."""
-        while at and at not in self._known:
-            at = at[:-1]
-        return f"{self._path}:{self._known.get(at, 1)}"
-
-
-def _explain(invalid: ValidationError, lines: _Lines) -> Iterator[str]:
-    """One line per mistake. Of the alternatives of a union only the first is reported."""
-    said = set()
-    for error in invalid.errors(include_url=False):
-        at = tuple(part for part in error["loc"] if not _is_alternative(part))
-        if error["type"] == "contradiction":
-            at = tuple(error["ctx"]["at"])
-        if at not in said:
-            said.add(at)
-            yield f"{lines.place(at)}: {_name(at)}{_complaint(error, at)}"
-
-
-def _is_alternative(part: str | int) -> bool:
-    """Whether a part of pydantic's path names a union's alternative or a dictionary's key, not a setting."""
-    return part in ("bool", "int", "float", "str", "[key]")
-
-
-def _name(at: tuple[str | int, ...]) -> str:
-    text = ""
-    for part in at:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "the recipe"
-
-
-def _complaint(error: ErrorDetails, at: tuple[str | int, ...]) -> str:
-    kind, given, context = error["type"], error["input"], error.get("ctx", {})
-    shown = _shown(given)
-    if kind == "contradiction":
-        return f" {context['text']}"
-    if kind == "extra_forbidden":
-        owner = _owner(at)
-        names = _setting_names(owner) if owner else []
-        return f" is no setting{_nearest(str(at[-1]), names) or '; there are ' + ', '.join(names)}"
-    if kind == "missing":
-        return " is missing"
-    if kind == "literal_error":
-        valid = re.findall(r"'([^']*)'", context["expected"])
-        return f" is {shown}; expected {' or '.join(valid)}{_nearest(str(given), valid)}"
-    expected = {
-        "string_type": "text",
-        "int_type": "a whole number",
-        "int_from_float": "a whole number",
-        "float_type": "a number",
-        "bool_type": "true or false",
-        "list_type": "a list",
-        "dict_type": "settings, `name: value` each",
-        "model_type": "settings, `name: value` each",
-        "greater_than_equal": f"at least {context.get('ge')}",
-        "greater_than": f"more than {context.get('gt')}",
-        "less_than_equal": f"at most {context.get('le')}",
-        "less_than": f"less than {context.get('lt')}",
-        "finite_number": "a finite number",
-        "too_short": f"at least {context.get('min_length')} of them",
-        "string_pattern_mismatch": "a name of letters, digits, `.`, `_` and `-`",
-        "string_too_long": f"at most {context.get('max_length')} characters",
-    }.get(kind)
-    if expected is None:
-        return f" is {shown}: {error['msg']}"
-    hint = ""
-    if expected in ("a number", "a whole number") and isinstance(given, str) and _is_number(given):
-        # YAML reads 1e-3 as text; people do not.
-        hint = "; YAML takes this one for text: write it without quotes and with a decimal point"
-    return f" is {shown}; expected {expected}{hint}"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a group of settings"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return not math.isnan(float(text))
-    except ValueError:
-        return False
-
-
-def _owner(at: tuple[str | int, ...]) -> type[_Settings] | None:
-    """The settings class that a path's last part is to be found in."""
-    owner: type[_Settings] = Recipe
-    for part in at[:-1]:
-        if isinstance(part, int):
-            continue
-        field = next((f for name, f in owner.model_fields.items() if (f.alias or name) == part), None)
-        if field is None:  # a key of `models`
-            continue
-        inner = _settings_in(field.annotation)
-        if inner is None:
-            return None
-        owner = inner
-    return owner
-
-
-def _settings_in(annotation: Any) -> type[_Settings] | None:
-    if isinstance(annotation, type) and issubclass(annotation, _Settings):
-        return annotation
-    for part in get_args(annotation):
-        found = _settings_in(part)
-        if found is not None:
-            return found
-    return None
-
-
-def _setting_names(owner: type[_Settings]) -> list[str]:
-    return [field.alias or name for name, field in owner.model_fields.items()]
-
-
-def _nearest(given: str, names: Any) -> str:
-    close = difflib.get_close_matches(given, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _contradiction(at: tuple[str | int, ...], text: str) -> PydanticCustomError:
-    return PydanticCustomError("contradiction", "{text}", {"at": list(at), "text": text})
 
 
 def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -664,22 +455,22 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
     seen: set[str] = set()
     for number, source in enumerate(recipe.seeds.sources):
         if source.name in seen:
-            yield _contradiction(
+            yield contradiction(
                 ("seeds", "sources", number, "name"), f"is {source.name!r}, as another source is called"
             )
         seen.add(source.name)
     kinds = {source.kind == "start" for source in recipe.seeds.sources}
     if len(kinds) > 1:
-        yield _contradiction(
+        yield contradiction(
             ("seeds", "sources"),
             "mix `from: start`, which are questions, with seeds that need to become some",
         )
     if recipe.starts and recipe.questions is not None:
-        yield _contradiction(
+        yield contradiction(
             ("questions",), "is given, but the sources (`from: start`) hold questions already"
         )
     if not recipe.starts and recipe.questions is None:
-        yield _contradiction(
+        yield contradiction(
             ("questions",), "is missing: the sources are seeds, and a model must make questions of them"
         )
 
@@ -692,20 +483,20 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
     uses += [(("samples", "models", n), name) for n, name in enumerate(recipe.samples.models)]
     for at, name in uses:
         if name not in recipe.models:
-            hint = _nearest(name, recipe.models) or f"; there are {', '.join(recipe.models) or 'none'}"
-            yield _contradiction(at, f"is {name!r}, which is not among `models`{hint}")
+            hint = nearest(name, recipe.models) or f"; there are {', '.join(recipe.models) or 'none'}"
+            yield contradiction(at, f"is {name!r}, which is not among `models`{hint}")
     for part, names in (("references", recipe.references.models), ("samples", recipe.samples.models)):
         if len(set(names)) < len(names):
-            yield _contradiction((part, "models"), "names a model twice")
+            yield contradiction((part, "models"), "names a model twice")
     for number, name in enumerate(recipe.samples.models):
         if recipe.samples.n > 1 and recipe.models[name].temperature == 0:
-            yield _contradiction(
+            yield contradiction(
                 ("samples", "models", number),
                 f"is {name!r}, whose temperature is 0: its {recipe.samples.n} programs would all be the same",
             )
     asked = recipe.questions
     if asked is not None and asked.attempts > 1 and recipe.models[asked.model].temperature == 0:
-        yield _contradiction(
+        yield contradiction(
             ("questions", "attempts"),
             "is more than 1, but the model's temperature is 0: it would say the same again",
         )
@@ -715,36 +506,36 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
     for part, config in (("pairs", recipe.pairs), ("hard", recipe.hard)):
         for number, name in enumerate(config.models if config is not None else []):
             if name not in recipe.samples.models and not imports:
-                hint = _nearest(name, recipe.samples.models)
-                yield _contradiction(
+                hint = nearest(name, recipe.samples.models)
+                yield contradiction(
                     (part, "models", number), f"is {name!r}, which samples.models does not name{hint}"
                 )
     if recipe.strength is not None and not recipe.references.models:
-        yield _contradiction(
+        yield contradiction(
             ("strength",), "needs a reference program to make mutants of; references.models is empty"
         )
     if recipe.filter.flaky and not recipe.references.models:
-        yield _contradiction(
+        yield contradiction(
             ("filter", "flaky"), "needs a reference program to run twice; references.models is empty"
         )
 
     used = {name for _, name in uses}
     for name, model in recipe.models.items():
         if model.backend == "replay" and model.answers is None:
-            yield _contradiction(
+            yield contradiction(
                 ("models", name, "answers"), "is missing: `replay` reads its answers from there"
             )
         if model.backend != "replay" and model.answers is not None:
-            yield _contradiction(
+            yield contradiction(
                 ("models", name, "answers"), f"means nothing to the back-end {model.backend!r}"
             )
         if model.backend != "vllm" and model.engine_options:
-            yield _contradiction(
+            yield contradiction(
                 ("models", name, "engine_options"), f"means nothing to the back-end {model.backend!r}"
             )
         paid = model.backend == "openai-batch" or (model.backend == "openai" and model.base_url is None)
         if recipe.budget_usd is not None and paid and model.price is None and name in used:
-            yield _contradiction(
+            yield contradiction(
                 ("models", name, "price"), "is missing: budget_usd cannot be kept without prices"
             )
 
@@ -760,8 +551,8 @@ def _unknown_formats(recipe: Recipe) -> Iterator[PydanticCustomError]:
         uses.append((("questions", "format"), recipe.questions.format, SYNTHESIS_FORMATS))
     for at, name, known in uses:
         if name not in known:
-            hint = _nearest(name, known) or f"; there are {', '.join(known)}"
-            yield _contradiction(at, f"is {name!r}, which is no prompt format{hint}")
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            yield contradiction(at, f"is {name!r}, which is no prompt format{hint}")
 
 
 def _bad_limits(recipe: Recipe) -> Iterator[PydanticCustomError]:
@@ -771,17 +562,15 @@ def _bad_limits(recipe: Recipe) -> Iterator[PydanticCustomError]:
     for name, value in recipe.judge.limits.items():
         at = ("judge", "limits", name)
         if name not in names:
-            yield _contradiction(
-                at, f"is no limit{_nearest(name, names) or '; there are ' + ', '.join(names)}"
-            )
+            yield contradiction(at, f"is no limit{nearest(name, names) or '; there are ' + ', '.join(names)}")
             continue
         try:
             Limits().replace(**{name: value})
         except BadInput as error:
             if name not in ("cpu_s", "quantum_s"):
-                yield _contradiction(at, f"is {value!r}: {error}")
+                yield contradiction(at, f"is {value!r}: {error}")
     if all(name in names for name in recipe.judge.limits):
         try:
             Limits().replace(**recipe.judge.limits)
         except BadInput as error:
-            yield _contradiction(("judge", "limits"), f"cannot be: {error}")
+            yield contradiction(("judge", "limits"), f"cannot be: {error}")

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
-from acedata import _recipe
+from acedata import _recipe, _settings
 from acedata._recipe import load_recipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
@@ -68,7 +68,9 @@ def all_settings() -> set[str]:
     return {
         name
         for name, value in vars(_recipe).items()
-        if isinstance(value, type) and issubclass(value, _recipe._Settings) and value is not _recipe._Settings
+        if isinstance(value, type)
+        and issubclass(value, _settings.Settings)
+        and value is not _settings.Settings
     }
 
 
@@ -83,7 +85,7 @@ def _table(title: str, kind: Any, used: list[Any]) -> str:
         if paper:
             given = [getattr(one, name) for one in used if name in one.model_fields_set]
             cells.append(", ".join(dict.fromkeys(_value(value) for value in given)))
-        inner = _recipe._settings_in(field.annotation)
+        inner = _settings.settings_in(field.annotation)
         about = field.description or (inner.__doc__ if inner is not None else "") or ""
         what = " ".join(about.split("\n\n")[0].split())
         choices = _choices(field.annotation)
@@ -102,14 +104,14 @@ def _value(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, _recipe._Settings):
+    if isinstance(value, _settings.Settings):
         return "below" if value.model_fields_set else "its defaults"
     if isinstance(value, dict):
-        if any(isinstance(one, _recipe._Settings) for one in value.values()):
+        if any(isinstance(one, _settings.Settings) for one in value.values()):
             return "below"
         return f"`{{{', '.join(f'{key}: {one}' for key, one in value.items())}}}`"
     if isinstance(value, list):
-        if any(isinstance(one, _recipe._Settings) for one in value):
+        if any(isinstance(one, _settings.Settings) for one in value):
             return "below"
         return f"`[{', '.join(map(str, value))}]`"
     return f"`{value}`"
