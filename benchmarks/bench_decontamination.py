@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from acedata._decontaminate import NGRAM, THRESHOLD, Contamination, Problem
+from acedata import Contamination, Problem
 from benchmarks._run import Row, parser, publish, table
 from tests import workloads
 
@@ -240,7 +240,7 @@ def main() -> None:
     ]
     text = "\n\n".join(
         [
-            f"Copies found by their question (threshold {THRESHOLD}, {NGRAM} words):",
+            f"Copies found by their question (threshold {Contamination.THRESHOLD}, {Contamination.NGRAM} words):",
             table(["edit", *names], copies),
             "False alarms:",
             table(["questions", "asked", "taken for another's", "share", "which"], false),

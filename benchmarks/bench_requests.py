@@ -87,10 +87,7 @@ def work(name: str, url: str, count: int, concurrency: int, store: str) -> dict[
 
 
 def asker(url: str, count: int, concurrency: int, store: str) -> Callable[[], None]:
-    from acedata._ask import ask_all
-    from acedata._backends.openai import OpenAIBackend
-    from acedata._requests import Answer, Request, Sampling
-    from acedata._store import ResponseStore
+    from acedata import Answer, OpenAIBackend, Request, ResponseStore, Sampling, ask_all
 
     requests = [
         Request(

@@ -1,11 +1,12 @@
 """What do the views and the export of a dataset cost at the published size, in time and memory?
 
-A build directory is made up (not timed): the stages that need models or programs run are filled with random ones, the
-others are left to the builder itself. Published size: 89,000 questions with 16 kept tests and 80 programs of a kilobyte
-(five policies, 16 each), 114 million results; 124,000 questions before filtering. About one program in five repeats an
-earlier one of its question, as models do. Then each of these is run in a process of its own, on two cores:
+A build directory is made up (not timed): questions come from a file, the stages that need models or programs run are
+filled with random rows (`acedata.adopt`), the others are left to the builder itself. Published size: 89,000 questions
+with 16 kept tests and 80 programs of a kilobyte (five policies, 16 each), 114 million results; 124,000 questions before
+filtering. About one program in five repeats an earlier one of its question, as models do.
+Then each of these is run in a process of its own, on two cores:
 
-  filtered, pass_rates, pairs, hard   the builder's stages, reading and writing Parquet
+  filtered, pass_rates, pairs, hard   a build of that stage, reading and writing Parquet
   export                              all forms
 
 "peak MB" is the most resident memory of that process. "x per question" compares time per question with that of the
@@ -29,6 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from acedata import Directory, Recipe, adopt, build, export, load_recipe, plan
 from benchmarks._run import HERE, parser, publish, table, talk
 
 PUBLISHED = 89_000
@@ -70,49 +72,30 @@ export:
 
 
 def make_up(place: Path, questions: int) -> None:
-    """Fills the stages of `place` that cost models or sandboxes, and lets the builder make the views between them."""
-    from acedata._directory import Building
-    from acedata._recipe import load_recipe
-    from acedata._stages import ORDER, stages
-
-    place.mkdir(parents=True)
-    (place.parent / "questions.jsonl").write_text("{}\n")
+    """Fills the stages before `filtered`: questions from a file, programs and results from nowhere."""
+    made = MadeUp(round(questions * BEFORE_FILTER), questions)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (place.parent / "questions.jsonl").open("w") as file:
+        for order in range(made.asked):
+            file.write(json.dumps(made.question(order)) + "\n")
     path = place.parent / "recipe.yaml"
     path.write_text(recipe_text())
     recipe = load_recipe(path)
-    made = MadeUp(round(questions * BEFORE_FILTER), questions)
-    with Building(place) as building:
-        building.keep_recipe(recipe)
-        for stage in stages(recipe):
-            if stage.name not in MadeUp.STAGES:
-                return
-            files = building.stage(stage.name, stage.fingerprint(building.manifest))
-            shards = {}
-            for shard in range(-(-made.asked // recipe.shard_rows)):
-                shards[shard] = stage.shard_key(shard, building.manifest)
-                rows = made.rows(stage.name, shard, recipe.shard_rows)
-                files.write(shard, shards[shard], rows, made.counts(rows))
-            files.finish(shards, ORDER, stage.facts, stage.inputs(building.manifest))
+    build(recipe, place, until="checked")
+    for stage in ("references", "reference_matrix"):
+        adopt(recipe, place, stage, made.before(stage, schema_of(recipe, place, stage)))
 
 
 def continue_making_up(place: Path) -> None:
     """The stages behind `filtered`: programs of the policies, and what came of them."""
-    from acedata._directory import Building
-    from acedata._stages import ORDER, stages
+    recipe = load_recipe(place.parent / "recipe.yaml")
+    for stage in ("samples", "sample_matrix"):
+        adopt(recipe, place, stage, MadeUp.behind(Directory(place), stage, schema_of(recipe, place, stage)))
 
-    with Building(place) as building:
-        recipe = building.recipe
-        for stage in stages(recipe):
-            if stage.name not in ("samples", "sample_matrix"):
-                continue
-            files = building.stage(stage.name, stage.fingerprint(building.manifest))
-            shards = {}
-            for number in building.record("filtered").shards:
-                shard = int(number)
-                shards[shard] = stage.shard_key(shard, building.manifest)
-                rows = MadeUp.samples(building, shard, stage.name)
-                files.write(shard, shards[shard], rows, MadeUp.counts(rows))
-            files.finish(shards, ORDER, stage.facts, stage.inputs(building.manifest))
+
+def schema_of(recipe: Recipe, place: Path, stage: str) -> Any:
+    """The columns of a stage."""
+    return next(step.stage.schema for step in plan(recipe, place) if step.stage.name == stage)
 
 
 class MadeUp:
@@ -123,88 +106,66 @@ class MadeUp:
         kept: how many of them the reference program leaves enough tests of.
     """
 
-    STAGES = ("questions", "checked", "references", "reference_matrix")
+    AT_A_TIME = 1000
 
     def __init__(self, asked: int, kept: int) -> None:
         self.asked, self.kept = asked, kept
 
     @staticmethod
-    def counts(rows: Any) -> Any:
-        from acedata._directory import Counts
+    def question(order: int) -> dict[str, Any]:
+        tests = [f"assert solve({n}, {order}) == {n * order}  # the case number {n}" for n in range(WRITTEN)]
+        return {"id": f"evol_{order}", "source": "evol", "question": _question(order), "test_cases": tests}
 
-        return Counts(rows_in=rows.num_rows, rows_out=rows.num_rows)
-
-    def rows(self, stage: str, shard: int, size: int) -> Any:
+    def before(self, stage: str, schema: Any) -> Iterator[Any]:
         import numpy as np
         import pyarrow as pa
 
-        from acedata import _records as records
+        for start in range(0, self.asked, self.AT_A_TIME):
+            orders = np.arange(start, min(start + self.AT_A_TIME, self.asked))
+            chance = np.random.default_rng([1, start])
+            ids = pa.array([f"evol_{order}" for order in orders])
+            if stage == "references":
+                yield _programs(ids, orders, ["solver"], 1, _texts(chance, len(orders)), schema)
+                continue
+            # The same share everywhere, so that exactly `kept` questions are left.
+            stays = (orders * self.kept // self.asked) != ((orders + 1) * self.kept // self.asked)
+            passed = np.ones((len(orders), WRITTEN), np.bool_)
+            passed[:, :2] = False
+            passed[~stays, :-3] = False
+            yield _matrix(ids, orders, ["solver"], 1, passed, chance, schema)
 
-        orders = np.arange(shard * size, min((shard + 1) * size, self.asked))
-        chance = np.random.default_rng([1, shard])
-        ids = pa.array([f"evol_{order}" for order in orders])
-        if stage in ("questions", "checked"):
-            texts = pa.array([_question(int(order)) for order in orders], pa.large_string())
-            tests = [f"assert solve({n}, {order}) == {n * order}  # the case number {n}" for order in orders
-                     for n in range(WRITTEN)]  # fmt: skip
-            columns = [
-                ids,
-                pa.repeat("evol", len(orders)),
-                pa.array(orders),
-                texts,
-                _lists(
-                    records.QUESTIONS,
-                    "tests",
-                    np.full(len(orders), WRITTEN),
-                    pa.array(tests, pa.large_string()),
-                ),
-                pa.repeat("writer", len(orders)),
-                pa.repeat("synthesis-1", len(orders)),
-                pa.array(np.zeros(len(orders), np.int32)),
-            ]
-            return pa.table(columns, schema=records.QUESTIONS)
-        if stage == "references":
-            return _programs(ids, orders, ["solver"], 1, _texts(chance, len(orders)), records.PROGRAMS)
-        # The same share everywhere, so that exactly `kept` questions are left.
-        stays = (orders * self.kept // self.asked) != ((orders + 1) * self.kept // self.asked)
-        passed = np.ones((len(orders), WRITTEN), np.bool_)
-        passed[:, :2] = False
-        passed[~stays, :-3] = False
-        return _matrix(ids, orders, ["solver"], 1, passed, chance, records.MATRIX)
-
-    @staticmethod
-    def samples(building: Any, shard: int, stage: str) -> Any:
+    @classmethod
+    def behind(cls, directory: Directory, stage: str, schema: Any) -> Iterator[Any]:
         import numpy as np
         import pyarrow as pa
 
-        from acedata import _records as records
-        from acedata._matrix import orders as orders_of
-
-        batches = list(building.shard("filtered", shard, ["id", "order"]))
-        questions = pa.Table.from_batches(batches)
-        orders, count = orders_of(questions), len(POLICIES) * SAMPLES
-        chance = np.random.default_rng([2, shard])
-        # Which program of its question each one repeats; most repeat none.
-        same = np.arange(count) * np.ones((len(orders), 1), np.int64)
-        copies = chance.random(same.shape) < 0.2
-        same[copies] = (chance.random(same.shape) * np.arange(count)).astype(np.int64)[copies]
-        same = np.take_along_axis(same, same, axis=1).ravel() + np.repeat(
-            np.arange(len(orders)) * count, count
-        )
-        ids = questions.column("id").combine_chunks()
-        if stage == "samples":
-            texts = _texts(chance, len(same)).take(pa.array(same))
-            return _programs(ids, orders, POLICIES, SAMPLES, texts, records.PROGRAMS)
-        # A quarter of the questions everybody solves, a quarter nobody; of the others a third of the programs each
-        # passes all tests, none, or some.
-        kind = chance.choice(4, (len(orders), 1), p=(0.25, 0.25, 0.25, 0.25))
-        share = np.where(
-            kind == 0, 1.0, np.where(kind == 1, 0.0, chance.choice((1.0, 0.0, 0.5), (len(orders), count)))
-        )
-        partial = chance.random((len(orders), count))
-        share = np.where(share == 0.5, partial, share).ravel()
-        passed = (chance.random((len(share), KEPT)) < share[:, None])[same]
-        return _matrix(ids, orders, POLICIES, SAMPLES, passed, chance, records.MATRIX)
+        count = len(POLICIES) * SAMPLES
+        questions = pa.Table.from_batches(list(directory.batches("filtered", ["id", "order"])))
+        for start in range(0, questions.num_rows, cls.AT_A_TIME):
+            part = questions.slice(start, cls.AT_A_TIME).combine_chunks()
+            orders, ids = part.column("order").to_numpy(), part.column("id").combine_chunks()
+            chance = np.random.default_rng([2, start])
+            # Which program of its question each one repeats; most repeat none.
+            same = np.arange(count) * np.ones((len(orders), 1), np.int64)
+            copies = chance.random(same.shape) < 0.2
+            same[copies] = (chance.random(same.shape) * np.arange(count)).astype(np.int64)[copies]
+            same = np.take_along_axis(same, same, axis=1).ravel() + np.repeat(
+                np.arange(len(orders)) * count, count
+            )
+            if stage == "samples":
+                texts = _texts(chance, len(same)).take(pa.array(same))
+                yield _programs(ids, orders, POLICIES, SAMPLES, texts, schema)
+                continue
+            # A quarter of the questions everybody solves, a quarter nobody; of the others a third of the programs each
+            # passes all tests, none, or some.
+            kind = chance.choice(4, (len(orders), 1), p=(0.25, 0.25, 0.25, 0.25))
+            share = np.where(
+                kind == 0, 1.0, np.where(kind == 1, 0.0, chance.choice((1.0, 0.0, 0.5), (len(orders), count)))
+            )
+            partial = chance.random((len(orders), count))
+            share = np.where(share == 0.5, partial, share).ravel()
+            passed = (chance.random((len(share), KEPT)) < share[:, None])[same]
+            yield _matrix(ids, orders, POLICIES, SAMPLES, passed, chance, schema)
 
 
 def _question(order: int) -> str:
@@ -230,9 +191,12 @@ def _texts(chance: Any, count: int) -> Any:
 
 
 def _lists(schema: Any, name: str, lengths: Any, items: Any) -> Any:
-    from acedata._matrix import make_lists
+    import numpy as np
+    import pyarrow as pa
 
-    return make_lists(schema.field(name).type, lengths, items)
+    kind = schema.field(name).type
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), items.cast(kind.value_type), type=kind)
 
 
 def _keys(ids: Any, orders: Any, models: Any, each: int) -> list[Any]:
@@ -312,29 +276,12 @@ def step(name: str, place: Path) -> dict[str, Any]:
 
 
 def _stage(name: str, place: Path) -> int:
-    from acedata._budget import Budget
-    from acedata._build import _find_shards, _run
-    from acedata._directory import Building
-    from acedata._engines import open_engine
-    from acedata._make import Work
-    from acedata._stages import stages
-
-    with Building(place) as building:
-        recipe = building.recipe
-        (stage,) = (stage for stage in stages(recipe) if stage.name == name)
-        files = building.stage(name, stage.fingerprint(building.manifest))
-        budget = Budget(None, {})
-        work = Work(
-            stage, recipe, building, files, open_engine(recipe), None, budget, lambda count, cost: None
-        )
-        _find_shards(work)
-        record, _ = _run(work, budget)
-        return record.rows
+    built = build(load_recipe(place.parent / "recipe.yaml"), place, until=name)
+    assert built.ran == [name], built.ran
+    return built.stages[name].rows
 
 
 def _export(place: Path) -> int:
-    from acedata._export import export
-
     exported = export(place, place.parent / "exported")
     shutil.rmtree(exported.path)
     return sum(exported.rows.values())

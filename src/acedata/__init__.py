@@ -17,8 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._build import Built, build, plan
-    from ._directory import Directory
+    from ._adopt import adopt
+    from ._ask import ask_all
+    from ._backends.openai import OpenAIBackend
+    from ._build import Built, Silence, Watcher, build, plan
+    from ._decontaminate import Contamination, Match, Problem
+    from ._directory import Directory, StageRecord
     from ._errors import (
         AceDataError,
         BackendError,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from ._formats import answer_text, render
     from ._recipe import Recipe, load_recipe, shipped_recipes
     from ._report import report
+    from ._requests import Answer, Failure, Request, Sampling
     from ._show import show
     from ._store import ResponseStore
 
@@ -44,22 +49,35 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AceDataError": "_errors",
+    "Answer": "_requests",
     "BackendError": "_errors",
     "BadInput": "_errors",
     "BudgetReached": "_errors",
     "BuildInUse": "_errors",
     "Built": "_build",
+    "Contamination": "_decontaminate",
     "Directory": "_directory",
     "Estimate": "_estimate",
     "Exported": "_export",
+    "Failure": "_requests",
     "JudgingFailed": "_errors",
+    "Match": "_decontaminate",
     "MissingAnswer": "_errors",
+    "OpenAIBackend": "_backends.openai",
+    "Problem": "_decontaminate",
     "Recipe": "_recipe",
     "RecipeError": "_errors",
+    "Request": "_requests",
     "ResponseStore": "_store",
+    "Sampling": "_requests",
+    "Silence": "_build",
+    "StageRecord": "_directory",
     "Stopped": "_errors",
     "StoreError": "_errors",
+    "Watcher": "_build",
+    "adopt": "_adopt",
     "answer_text": "_formats",
+    "ask_all": "_ask",
     "build": "_build",
     "estimate": "_estimate",
     "export": "_export",
@@ -75,22 +93,35 @@ _HOMES = {
 
 __all__ = [
     "AceDataError",
+    "Answer",
     "BackendError",
     "BadInput",
     "BudgetReached",
     "BuildInUse",
     "Built",
+    "Contamination",
     "Directory",
     "Estimate",
     "Exported",
+    "Failure",
     "JudgingFailed",
+    "Match",
     "MissingAnswer",
+    "OpenAIBackend",
+    "Problem",
     "Recipe",
     "RecipeError",
+    "Request",
     "ResponseStore",
+    "Sampling",
+    "Silence",
+    "StageRecord",
     "Stopped",
     "StoreError",
+    "Watcher",
+    "adopt",
     "answer_text",
+    "ask_all",
     "build",
     "estimate",
     "export",

@@ -136,6 +136,7 @@ def build(
     *,
     watcher: Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,
+    until: str | None = None,
     spent: str | os.PathLike[str] | None = None,
 ) -> Built:
     """Makes everything that a recipe wants and a directory has not.
@@ -146,6 +147,7 @@ def build(
         watcher: is told how it goes.
         stop: asked now and then, from several threads; once it says yes nothing new is begun, what is in flight comes
             home, and the build ends with `Stopped`.
+        until: the last stage to make, to look before the next is paid for; None: all. The next build goes on.
         spent: file of the sum that was spent so far, when this build spends another directory's money; None: its own.
 
     Raises:
@@ -153,7 +155,7 @@ def build(
         BudgetReached: the budget does not cover the next request.
         BackendError: a model cannot be asked at all.
         JudgingFailed: the sandbox cannot judge. Its own errors (`acesandbox.SandboxError`) too: no isolation here.
-        BadInput: a source, or the directory, is not what it should be.
+        BadInput: a source, or the directory, is not what it should be; the recipe has no stage `until`.
         Stopped: `stop` said so.
 
     Whatever it raises, what was done stays done.
@@ -162,17 +164,20 @@ def build(
     begun = time.monotonic()
     built = Built(Path(path))
     listed = stages(recipe)
+    names = [stage.name for stage in listed]
+    if until is not None and until not in names:
+        raise BadInput(f"{until!r}: this recipe has no such stage; it has {', '.join(names)}")
     with Building(path) as building, contextlib.ExitStack() as open_things:
         _check_owner(building, recipe)
         building.keep_recipe(recipe)
-        building.forget(set(building.manifest) - {stage.name for stage in listed})
+        building.forget(set(building.manifest) - set(names))
         ledger = Path(spent or building.path / "telemetry" / "spent.json")
         budget = open_things.enter_context(_Ledger(ledger, recipe))
         before = budget.spent
         engine = open_engine(recipe)
         open_things.callback(engine.close)
         store: ResponseStore | None = None
-        for stage in listed:
+        for stage in listed[: None if until is None else names.index(until) + 1]:
             step = _step(stage, building.manifest, set(), building.path)
             if step.state == "done":
                 watcher.skipped(stage, building.manifest[stage.name])
@@ -186,7 +191,8 @@ def build(
             record, seconds = _run(work, budget)
             watcher.ended(stage, record, seconds)
             built.ran.append(stage.name)
-        building.clear_work()
+        if until is None:
+            building.clear_work()
         built.stages = dict(building.manifest)
         built.dollars = dollars(budget.spent - before)
         built.spent = dollars(budget.spent)

@@ -155,6 +155,9 @@ def build(
     budget: Money = None,
     limit: Limit = None,
     store: Store = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="the last stage to make; the next build goes on")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -167,7 +170,7 @@ def build(
     if dry_run:
         _show_plan(plan(loaded, path), as_json)
         return DONE
-    return _build(loaded, path, as_json, quiet)
+    return _build(loaded, path, as_json, quiet, until)
 
 
 def _changed(
@@ -189,12 +192,12 @@ def _changed(
     return recipe.changed(**changes) if changes else recipe
 
 
-def _build(recipe: Recipe, path: Path, as_json: bool, quiet: bool) -> int:
+def _build(recipe: Recipe, path: Path, as_json: bool, quiet: bool, until: str | None = None) -> int:
     from ._build import build
     from ._progress import duration
 
     with _watched(quiet) as (seen, stop):
-        built = build(recipe, path, watcher=seen, stop=stop)
+        built = build(recipe, path, watcher=seen, stop=stop, until=until)
     if as_json:
         _print_json(_built(built))
     elif not quiet:

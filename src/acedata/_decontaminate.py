@@ -80,6 +80,9 @@ class Contamination:
         threshold: score from which a question is a copy.
     """
 
+    NGRAM = NGRAM
+    THRESHOLD = THRESHOLD
+
     def __init__(self, problems: Iterable[Problem], ngram: int = NGRAM, threshold: float = THRESHOLD) -> None:
         self._ngram = ngram
         self._threshold = threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks import _programs, _run
+from benchmarks.__main__ import QUESTIONS
 from tests.plain_judge import PlainJudge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +76,29 @@ def test_acesandbox_as_a_contender_agrees_with_the_bare_loop(tmp_path: Path) -> 
     assert ours.more["sealed_tests"] == 30 * 4
 
 
+def test_every_benchmark_is_listed_and_run_here_in_small() -> None:
+    there = {path.stem.removeprefix("bench_") for path in (ROOT / "benchmarks").glob("bench_*.py")}
+    assert set(QUESTIONS) == there
+    here = ast.parse(Path(__file__).read_text())
+    named = {node.value for node in ast.walk(here) if isinstance(node, ast.Constant)}
+    assert there <= named, there - named
+
+
+def test_benchmarks_use_what_users_may_use() -> None:
+    """Nothing private of our packages: what a figure is about is what a user gets."""
+    for path in sorted((ROOT / "benchmarks").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                package, *inside = name.split(".")
+                private = any(part.startswith("_") for part in inside)
+                assert not (package in ("acesandbox", "acedata", "acetrain") and private), f"{path}: {name}"
+
+
 def test_startup_is_measured(tmp_path: Path) -> None:
     found = quick("startup", tmp_path / "out.json")
     assert all(seconds > 0 for listed in found["seconds"].values() for seconds in listed)
@@ -81,7 +106,32 @@ def test_startup_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_judging_in_a_build_agrees_with_the_bare_sandbox(tmp_path: Path) -> None:
-    assert quick("build_judging", tmp_path / "out.json")["programs"] == 640
+    found = quick("build_judging", tmp_path / "out.json")
+    assert found["programs"] == 640
+    assert len({run["passed"] for runs in found["runs"].values() for run in runs}) == 1
+    assert all(run["cpu_seconds"] > 0 for runs in found["runs"].values() for run in runs)
+
+
+@pytest.mark.slow
+def test_requests_are_counted_and_found_again(tmp_path: Path) -> None:
+    runs = quick("requests", tmp_path / "out.json")["runs"]
+    assert runs["acedata"][0]["most_in_flight"] > 0
+    assert runs["acedata, warm"][0]["most_in_flight"] == 0
+    assert all(run["wall"] > 0 and run["cpu"] > 0 for listed in runs.values() for run in listed)
+
+
+@pytest.mark.slow
+def test_rewards_of_a_step_are_measured(tmp_path: Path) -> None:
+    assert quick("reward", tmp_path / "out.json")["question"] == "reward"
+
+
+@pytest.mark.workloads
+@pytest.mark.slow
+def test_planted_problems_are_found(tmp_path: Path, workload: Callable[..., Any]) -> None:
+    workload("bigcodebench_canonical", limit=1)
+    copies = quick("decontamination", tmp_path / "out.json")["copies"]
+    for name, found in copies["exact"].items():
+        assert found["found"] == found["planted"] > 0, name
 
 
 @pytest.mark.slow

@@ -278,6 +278,12 @@ def test_the_public_names_are_these() -> None:
         _ = acedata.nothing
 
 
+def test_every_public_name_is_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "dataset.md").read_text()
+    told = page.partition("## From Python\n")[2].partition("\n## ")[0]
+    assert {name for name in acedata.__all__ if f"`{name}`" not in told} == set()
+
+
 def test_the_version_is_the_distributions() -> None:
     import acesandbox
 
