@@ -67,6 +67,14 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="[NAME:]SCORE=FILE", help="scores of the samples; may be repeated"),
     ] = None,
+    raters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rm",
+            metavar="NAME=MODEL[,OPTION=VALUE]",
+            help="a reward model to choose with: folder, hub name or address; may be repeated",
+        ),
+    ] = None,
     synthetic: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]FILE", help="synthetic tests to vote with; may be repeated"),
@@ -80,10 +88,86 @@ def evaluate(
         str | None, typer.Option(metavar="PATH", help="the interpreter of the programs, with its packages")
     ] = None,
     workers: Workers = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="ask this model for the samples of benchmarks without a file"),
+    ] = None,
+    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="OpenAI-compatible, up to /v1")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="who asks: openai, openai-batch, vllm, transformers, replay; default: openai with --endpoint, "
+            "replay with --answers",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=0, metavar="N", help="samples per problem")] = 0,
+    ask_greedy: Annotated[
+        bool, typer.Option("--ask-greedy/--no-ask-greedy", help="and one at temperature 0")
+    ] = True,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="of the N samples")] = 0.8,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="of the N samples; 1 is off")] = 1.0,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="longest answer")] = 2048,
+    prompt: Annotated[
+        str, typer.Option(metavar="bench-1|eval-1", help="as the benchmarks ask, or in our own words")
+    ] = "bench-1",
+    store: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="where answers are kept; default: OUT/responses")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="all answers together; wants --price")
+    ] = None,
+    price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="US dollars per million tokens")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="the variable with the endpoint's key")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the model, as it stands in the store's keys")
+    ] = None,
+    answers: Annotated[
+        str | None, typer.Option(metavar="FILE", help="answers to replay instead of asking")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="requests in flight")] = 64,
+    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="of one request")] = 600.0,
+    engine_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine-option", metavar="NAME=VALUE", help="of vllm or transformers; may be repeated"
+        ),
+    ] = None,
 ) -> int:
-    """Judge samples of benchmarks: greedy, average, oracle, best of N; a table, JSON and plots."""
-    from ._evaluate_command import run as run_evaluation
+    """Judge samples of benchmarks: greedy, average, oracle, best of N; a table, JSON and plots.
 
+    Samples come from files, or from a model, whose answers are kept: the same command goes on where it was stopped.
+    """
+    from ._evaluate_command import run as run_evaluation
+    from ._reward_scores import Named
+
+    asked = None
+    if model is not None:
+        from ._generate import Asked
+
+        asked = Asked(
+            model,
+            backend=backend,
+            endpoint=endpoint,
+            provider=provider,
+            n=n,
+            greedy=ask_greedy,
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            prompt=prompt,
+            price=_price(price),
+            budget=budget,
+            api_key_env=api_key_env,
+            concurrency=concurrency,
+            timeout_s=timeout,
+            answers=answers,
+            options=_options(engine_options or []),
+        )
+    elif endpoint or backend or answers or n:
+        raise typer.BadParameter("is needed to ask for samples", param_hint="--model")
     return run_evaluation(
         benchmarks or [],
         samples=samples or [],
@@ -94,7 +178,35 @@ def evaluate(
         out=out,
         python=python,
         workers=workers,
+        asked=asked,
+        store=store,
+        raters=[Named.read(text) for text in raters or []],
     )
+
+
+def _price(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        given, made = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter("must be two numbers, as 0.15,0.6", param_hint="--price") from None
+    return given, made
+
+
+def _options(texts: Sequence[str]) -> dict[str, bool | int | float | str]:
+    """`NAME=VALUE`, a value being what JSON reads it as, or else a text."""
+    found: dict[str, bool | int | float | str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--engine-option")
+        try:
+            read = json.loads(value)
+        except ValueError:
+            read = value
+        found[name] = read if isinstance(read, (bool, int, float, str)) else value
+    return found
 
 
 @app.command()
@@ -233,6 +345,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 128 + signal.SIGINT
         elif type(error).__module__.partition(".")[0] in ("acesandbox", "acedata"):
             _say(f"acetrain: {error}")
+            if type(error).__name__ == "BudgetReached":
+                return FOUND
         else:
             raise
         return TROUBLE

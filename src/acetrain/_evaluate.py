@@ -120,6 +120,7 @@ class Evaluation:
         missing_modules: module to the tasks that need it.
         unattempted: tasks without samples.
         notes: what a reader should know besides.
+        generated: how the samples were asked for (model, prompt, sampling, tokens, dollars), where they were.
     """
 
     benchmark: str
@@ -127,6 +128,7 @@ class Evaluation:
     missing_modules: dict[str, list[str]] = field(default_factory=dict)
     unattempted: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    generated: dict[str, Any] | None = None
 
     @property
     def unjudged(self) -> list[str]:
@@ -207,6 +209,7 @@ class Evaluation:
             "missing_modules": self.missing_modules,
             "unattempted": self.unattempted,
             "notes": self.notes,
+            "generated": self.generated,
             "statuses": dict(self.statuses.most_common()),
             "tasks": [
                 {
@@ -243,6 +246,7 @@ class Evaluation:
                 {str(name): list(listed) for name, listed in values["missing_modules"].items()},
                 list(values["unattempted"]),
                 list(values["notes"]),
+                values.get("generated"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"no evaluation: {type(error).__name__}: {error}") from None

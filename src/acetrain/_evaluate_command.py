@@ -2,6 +2,10 @@
 
     acetrain evaluate -b humaneval=HumanEval.jsonl.gz -b humaneval+=HumanEvalPlus-OriginFmt.jsonl.gz \\
         --samples humaneval.jsonl --out results
+    acetrain evaluate -b humaneval -b mbpp --model NAME --endpoint http://HOST:8000/v1 -n 16 --out results
+
+    benchmarks ─┬─ samples files, or a model's answers (_generate) ─┬─ scores (_samples, synthetic tests)
+                └─ _evaluate: judged ◀──────────────────────────────┘   then _table: what people read
 
 Several benchmarks that judge the same answers (HumanEval and HumanEval+) may share one `--samples`; otherwise each
 `--samples` names its benchmark, `humaneval=FILE`. Reports of other runs join the table by `--with report.json`.
@@ -16,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from acedata._errors import BadInput
-from acedata._recipe import ModelConfig
 from acedata._rows import Place, iter_rows
 
 from ._benchmarks import Benchmark, key_of, open_benchmark
 from ._evaluate import Evaluation, Scorer, evaluate, open_sandbox, score_by_tests
+from ._generate import Asked, Generated, generate
+from ._progress import Asking, Counting
+from ._reward_scores import Named, Rater, scores_file
 from ._samples import Samples
 from ._table import as_json, markdown, plot, table, terminal
 
@@ -38,9 +44,9 @@ def run(
     out: Path | None = None,
     python: str | None = None,
     workers: int | None = None,
-    model: ModelConfig | None = None,
-    n: int = 0,
+    asked: Asked | None = None,
     store: Path | None = None,
+    raters: Sequence[Named] = (),
     scorers: Mapping[str, Scorer] | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> int:
@@ -55,9 +61,10 @@ def run(
         out: folder of the results; None: nothing is written.
         python: interpreter of the programs, with its packages.
         workers: programs judged at a time.
-        model, n, store: generate n samples per problem, or a greedy one where n is 0, with this model, where no
-            samples file is given; answers are kept in `store`.
-        scorers: reward models by name.
+        asked: the model that is asked for the samples of the benchmarks that have no samples file.
+        store: folder in which its answers are kept; None: `responses` in `out`.
+        raters: reward models; their scores are kept in `out`.
+        scorers: functions that score, by name.
 
     Returns:
         0 when every benchmark has its numbers; 1 when something is missing, which is then listed.
@@ -65,6 +72,7 @@ def run(
     Raises:
         BadInput: with file and line, what cannot be read or does not fit together.
         BackendError: the model cannot be asked.
+        BudgetReached: the next answer could exceed the budget; those so far are kept.
     """
     if not benchmarks and not joined:
         raise BadInput("there is no benchmark to evaluate")
@@ -73,16 +81,33 @@ def run(
     for texts, what in ((samples, "samples"), (greedy, "greedy"), (synthetic, "synthetic")):
         _check_names(texts, names, what)
     _check_names([text.split("=")[0].rpartition(":")[0] + "=" for text in scores], [*names, ""], "scores")
+    if len(set(names)) < len(names):
+        raise BadInput(f"a benchmark was named twice: {', '.join(names)}")
     done = [one for path in joined for one in _read(path)]
+    _refuse_twice([*names, *(one.benchmark for one in done)])
+    unsampled = [one for one in opened if not (_one(samples, one.name) or _one(greedy, one.name))]
+    generated = _generated(unsampled, asked, store, out, say)
+    given_to = {one.name: _samples(one, samples, greedy, scores, generated.get(one.name)) for one in opened}
+    _rate(opened, given_to, raters, out, say)
     for benchmark in opened:
-        given = _samples(benchmark, samples, greedy, scores, model, n, store, out, say)
+        made_here = generated.get(benchmark.name)
+        given = given_to[benchmark.name]
         used = dict(scorers or {})
         tests_file = _one(synthetic, benchmark.name)
         if tests_file is not None:
             used.update(_by_tests(benchmark, given, tests_file, python, workers))
-        say(f"{benchmark.name}: judging {sum(len(task.samples) for task in given.tasks.values()):,} samples")
+        say(f"{benchmark.name}: judging {given.count:,} samples")
         with open_sandbox(benchmark.spec, python=python, workers=workers) as sandbox:
-            done.append(evaluate(benchmark, given, sandbox, scorers=used))
+            with Counting(benchmark.name, "samples judged") as watching:
+
+                def judged(tasks: int, done: int, total: int = given.count, on: Counting = watching) -> None:
+                    on.told(done, total)
+
+                found = evaluate(benchmark, given, sandbox, scorers=used, on_progress=judged)
+        if made_here is not None:
+            found.generated = made_here.figures
+            found.notes += made_here.notes
+        done.append(found)
     made = table(done)
     _print(made)
     if out is not None:
@@ -129,23 +154,23 @@ def _check_names(texts: Sequence[str], names: Sequence[str], what: str) -> None:
             raise BadInput(f"--{what} {text}: {name!r} is none of the benchmarks given ({listed})")
 
 
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadInput(f"two evaluations of {', '.join(twice)}; a table has one column for each benchmark")
+
+
 def _samples(
     benchmark: Benchmark,
     samples: Sequence[str],
     greedy: Sequence[str],
     scores: Sequence[str],
-    model: ModelConfig | None,
-    n: int,
-    store: Path | None,
-    out: Path | None,
-    say: Callable[[str], None],
+    generated: Generated | None,
 ) -> Samples:
     prefix = benchmark.spec.prefix
     path, greedy_path = _one(samples, benchmark.name), _one(greedy, benchmark.name)
-    if path is None and greedy_path is None:
-        if model is None:
-            raise BadInput(f"there are no samples of {benchmark.name}: give --samples, --greedy or a model")
-        path = _generated(benchmark, model, n, store, out, say)
+    if generated is not None:
+        path = str(generated.path)
     found = Samples(path, prefix) if path is not None else Samples(str(greedy_path), prefix, greedy=True)
     if path is not None and greedy_path is not None:
         found.add(greedy_path, greedy=True)
@@ -158,22 +183,62 @@ def _samples(
 
 
 def _generated(
-    benchmark: Benchmark,
-    model: ModelConfig,
-    n: int,
+    benchmarks: Sequence[Benchmark],
+    asked: Asked | None,
     store: Path | None,
     out: Path | None,
     say: Callable[[str], None],
-) -> str:
-    from ._generate import generate
-
+) -> dict[str, Generated]:
+    if not benchmarks:
+        if asked is not None:
+            raise BadInput("every benchmark has a samples file; there is nothing to ask a model for")
+        return {}
+    listed = ", ".join(benchmark.name for benchmark in benchmarks)
+    if asked is None:
+        raise BadInput(f"there are no samples of {listed}: give --samples, --greedy or --model")
     if out is None:
-        raise BadInput("samples of a model are written: name a folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    say(f"{benchmark.name}: asking {model.model}")
-    path = out / f"{benchmark.name}.samples.jsonl"
-    generate(benchmark, model, n or 1, path, store or out / "responses", greedy=n == 0)
-    return str(path)
+        raise BadInput("a model's samples are kept: name a folder with --out")
+    say(f"{listed}: asking {asked.model}, {asked.n + asked.greedy} answers per problem")
+    with Asking() as watching:
+        found = generate(benchmarks, asked, out, store or out / "responses", on_progress=watching.told)
+    say(watching.summary())
+    return found
+
+
+def _rate(
+    benchmarks: Sequence[Benchmark],
+    samples: Mapping[str, Samples],
+    raters: Sequence[Named],
+    out: Path | None,
+    say: Callable[[str], None],
+) -> None:
+    """Adds the scores of each reward model, one model in memory at a time."""
+    if raters and out is None:
+        raise BadInput("a reward model's scores are kept: name a folder with --out")
+    if len({named.name for named in raters}) < len(raters):
+        raise BadInput("two reward models have the same name")
+    for named in raters:
+        rater: list[Rater] = []
+
+        def opened(named: Named = named, rater: list[Rater] = rater) -> Rater:
+            if not rater:
+                say(f"{named.name}: loading {named.where}")
+                rater.append(named.open())
+            return rater[0]
+
+        try:
+            for benchmark in benchmarks:
+                given = samples[benchmark.name]
+                if not any(task.samples for task in given.tasks.values()):
+                    continue
+                with Counting(f"{benchmark.name}: {named.name}", "samples scored") as watching:
+                    path = scores_file(
+                        benchmark, given, named, out or Path(), opened=opened, on_progress=watching.told
+                    )
+                given.add_scores(named.name, path)
+        finally:
+            for one in rater:
+                one.close()
 
 
 def _by_tests(

@@ -1,128 +1,329 @@
-"""Asks a model for samples of a benchmark, through the same back-ends and response store as `acedata`.
+"""Asks a model for samples of benchmarks, through the same back-ends and response store as `acedata`.
 
-    problems ──requests──▶ acedata's asker (store first, then the back-end) ──answers──▶ samples file
+    problems ──requests──▶ acedata's asker (store first, then the back-end) ──answers──▶ one samples file per benchmark
 
-Every answer is durable before it is used, so a run that was stopped goes on from there and asks for nothing twice; the
-same answers serve another evaluation with the same prompts. The samples file has one line per answer, in the order of
-the problems, and is replaced only when it is whole.
+All benchmarks' requests, the greedy ones among them, go out together: no benchmark waits for another's slowest answer,
+and a local engine is loaded once. Every answer is durable before it is used, so a run that was stopped, or that reached
+its budget, goes on from there and asks for nothing twice; benchmarks with the same prompts share their answers.
 
-The prompt is `eval-1`: one user message with the question as the benchmark has it. A harness' own prompts differ in
-wording; where a published number must be repeated to the digit, generate with that harness and give its samples file.
+A samples file has one line per answer, in the order of the problems, the greedy one first. It is replaced only when it
+is whole. A problem that does not fit into the model's context is no answer of the model's: its line has none, so it
+counts as wrong, and a note says how many there were. Any other missing answer ends the command with what is missing.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acedata._ask import Progress, ask_all
-from acedata._backends import open_backend
-from acedata._budget import Budget
-from acedata._errors import BackendError
+from acedata._budget import Budget, Price, dollars
+from acedata._errors import BackendError, BadInput
 from acedata._requests import Answer, Failure, Message, Request, Sampling
 from acedata._store import ResponseStore
 
-from ._benchmarks import Benchmark, Problem, key_of
+from . import _prompts
+from ._benchmarks import Benchmark, Problem
 
 if TYPE_CHECKING:
-    from acedata._recipe import ModelConfig
     from acedata._requests import Backend
 
-PROMPT = "eval-1"
+BACKENDS = ("openai", "openai-batch", "vllm", "replay", "transformers")
+TOO_LONG = "context too long"
 
 
-def messages(problem: Problem) -> tuple[Message, ...]:
-    """The chat that asks for a problem's program."""
-    if problem.ask == "code":
-        text = (
-            "Complete the following Python program. Answer with the whole program, imports included, in one Python "
-            f"code block.\n\n```python\n{problem.question.rstrip()}\n```"
-        )
-    else:
-        text = (
-            "Write a Python program that solves the following task. Answer with the whole program, imports included, "
-            f"in one Python code block.\n\n{problem.question.strip()}"
-        )
-    return ({"role": "user", "content": text},)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which model is asked, and how.
 
+    Attributes:
+        model: its name, as the back-end knows it; a hub name or a folder for vllm and transformers.
+        backend: who carries the requests; one of `BACKENDS`. None: "openai" where there is an endpoint, "replay" where
+            there is a file of answers.
+        endpoint: address of an OpenAI-compatible endpoint; None: OpenAI's own.
+        provider: declared name of who answers, part of every stored answer's key; None: the back-end's.
+        n: samples per problem.
+        greedy: whether a greedy sample is asked for besides.
+        temperature, top_p: of the samples; the greedy one has 0 and 1.
+        max_tokens: longest answer.
+        prompt: name of the prompt (`_prompts`).
+        price: (input, output), US dollars per million tokens; None: not counted.
+        budget: US dollars that all answers of this evaluation may cost together, those of earlier runs included.
+        api_key_env: environment variable with the endpoint's key; None: OPENAI_API_KEY without an endpoint, else none.
+        concurrency, timeout_s, retries: of an endpoint.
+        answers: file of answers for "replay".
+        options: arguments of the local engine.
 
-def requests(benchmark: Benchmark, model: ModelConfig, n: int) -> Iterator[Request]:
-    """n requests per problem, in the order of the problems."""
-    sampling = Sampling(model.temperature, model.top_p, tuple(model.stop))
-    for problem in benchmark:
-        chat = messages(problem)
-        for sample in range(n):
-            yield Request(
-                model.provider, model.model, chat, sampling, model.max_tokens, sample, problem.task_id
+    Raises:
+        BadInput: they do not go together; the message says which.
+    """
+
+    model: str
+    backend: str | None = None
+    endpoint: str | None = None
+    provider: str | None = None
+    n: int = 0
+    greedy: bool = True
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_tokens: int = 2048
+    prompt: str = _prompts.DEFAULT
+    price: tuple[float, float] | None = None
+    budget: float | None = None
+    api_key_env: str | None = None
+    concurrency: int = 64
+    timeout_s: float = 600.0
+    retries: int = 5
+    answers: str | None = None
+    options: dict[str, bool | int | float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        backend = self.backend
+        if backend is None:
+            backend = "openai" if self.endpoint else "replay" if self.answers else None
+        if backend not in BACKENDS:
+            raise BadInput(
+                f"say who asks {self.model}: an endpoint, a file of answers, or a back-end, which is one of "
+                f"{', '.join(BACKENDS)}" + (f", not {backend!r}" if backend else "")
             )
+        if (self.endpoint is not None) and not backend.startswith("openai"):
+            raise BadInput(f"an endpoint is for the back-end openai, not {backend}")
+        if (self.answers is not None) != (backend == "replay"):
+            raise BadInput("a file of answers and the back-end replay go together")
+        if self.n < 0 or not (self.n or self.greedy):
+            raise BadInput("there is nothing to ask for: neither a greedy sample nor n of 1 or more")
+        if self.n and self.temperature == 0:
+            raise BadInput(
+                f"{self.n} samples at temperature 0 would all be the greedy one; give a temperature"
+            )
+        for name, low, high in (("temperature", 0.0, 2.0), ("top_p", 0.0, 1.0)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadInput(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+        if self.max_tokens < 1 or self.top_p == 0:
+            raise BadInput("max_tokens must be 1 or more, and top_p above 0")
+        if self.budget is not None and self.price is None:
+            raise BadInput("a budget needs a price: US dollars per million tokens, input and output")
+        if self.price is not None and not all(0 <= value < float("inf") for value in self.price):
+            raise BadInput("a price is two numbers of 0 or more")
+        object.__setattr__(self, "backend", backend)
+        if self.provider is None:
+            named = "endpoint" if self.endpoint else "openai" if backend == "openai-batch" else backend
+            object.__setattr__(self, "provider", named)
+
+    def open(self, store: Path) -> Backend:
+        """The back-end.
+
+        Raises:
+            BackendError: it cannot work: no key, a library is not installed, no file of answers.
+            BadInput: an argument that it does not take.
+        """
+        if self.backend == "transformers":
+            from ._local_model import TransformersBackend
+
+            return TransformersBackend(self.model, self.options)
+        from pydantic import ValidationError
+
+        from acedata._backends import open_backend
+        from acedata._recipe import ModelConfig
+
+        named: dict[str, Any] = {} if self.api_key_env is None else {"api_key_env": self.api_key_env}
+        try:
+            model = ModelConfig(
+                backend=self.backend,  # type: ignore[arg-type]
+                model=self.model,
+                provider=self.provider or "",
+                base_url=self.endpoint,
+                concurrency=self.concurrency,
+                timeout_s=self.timeout_s,
+                retries=self.retries,
+                engine_options=self.options,
+                **named,
+            )
+        except ValidationError as error:
+            [first, *_] = error.errors()
+            place = ".".join(map(str, first["loc"]))
+            raise BadInput(f"{place} of the model asked: {first['msg']}") from None
+        return open_backend(model, answers=self.answers, journal=store)
+
+    def chat(self, problem: Problem) -> tuple[Message, ...]:
+        """What is asked for a problem's program."""
+        return _prompts.messages(self.prompt, problem)
+
+    def requests(self, benchmark: Benchmark) -> Iterator[tuple[str, bool, Request]]:
+        """Task, whether it is the greedy one, and the request, in the order of the problems."""
+        for problem in benchmark:
+            chat = self.chat(problem)
+            for sample in range(-1 if self.greedy else 0, self.n):
+                greedy = sample < 0
+                sampling = Sampling() if greedy else Sampling(self.temperature, self.top_p)
+                # The greedy one's row has a name of its own, so that a file of answers can tell it from sample 0.
+                row = f"{problem.task_id} greedy" if greedy else problem.task_id
+                yield (
+                    problem.task_id,
+                    greedy,
+                    Request(
+                        self.provider or "", self.model, chat, sampling, self.max_tokens, max(0, sample), row
+                    ),
+                )
+
+
+@dataclass(slots=True)
+class Generated:
+    """What was asked for one benchmark.
+
+    Attributes:
+        path: the samples file.
+        figures: model, prompt, sampling, tokens and cost, ready for JSON.
+        notes: what a reader of the numbers should know.
+    """
+
+    path: Path
+    figures: dict[str, Any]
+    notes: list[str]
 
 
 def generate(
-    benchmark: Benchmark,
-    model: ModelConfig,
-    n: int,
-    out: str | os.PathLike[str],
-    store: str | os.PathLike[str],
+    benchmarks: Sequence[Benchmark],
+    asked: Asked,
+    out: Path,
+    store: Path,
     *,
-    greedy: bool = False,
-    answers: str | os.PathLike[str] | None = None,
     backend: Backend | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Path:
-    """Writes a samples file with n answers per problem.
+    on_progress: Callable[[Progress, int, float], None] | None = None,
+) -> dict[str, Generated]:
+    """Writes `BENCHMARK.samples.jsonl` into a folder for each benchmark.
 
     Args:
-        model: how to ask; the recipe's form (`acedata._recipe.ModelConfig`).
-        n: answers per problem.
-        out: the samples file.
+        out: the folder; made if it is missing.
         store: folder of the response store.
-        greedy: mark the samples as greedy; n is then 1.
-        answers: for the `replay` back-end.
         backend: instead of the model's.
+        on_progress: called with where it stands, how many answers are wanted, and the dollars spent, earlier runs
+            included; from another thread.
+
+    Returns:
+        By benchmark's name.
 
     Raises:
         BackendError: the model cannot be asked, or some requests got no answer; those that did are kept, and the same
             call asks for the rest alone.
-        ValueError: n is not 1 for greedy samples, or not positive.
+        BudgetReached: the next request could exceed the budget. What was answered is kept.
+        BadInput: a benchmark cannot be read, or there is no prompt of that name.
     """
-    if n < 1 or (greedy and n != 1):
-        raise ValueError("greedy samples are one per problem" if greedy else f"n must be 1 or more, not {n}")
-    used = backend or open_backend(model, answers=answers, journal=store)
-    prefix = benchmark.spec.prefix
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    order: dict[str, int] = {}
-    failures: dict[str, int] = {}
+    wanted: dict[str, list[tuple[str, bool, Request]]] = {}
+    for benchmark in benchmarks:
+        wanted[benchmark.name] = list(asked.requests(benchmark))
+    every = [request for listed in wanted.values() for _, _, request in listed]
+    out.mkdir(parents=True, exist_ok=True)
+    used = backend or asked.open(store)
+    outcomes: dict[bytes, Answer | Failure] = {}
+    with ResponseStore(store) as opened:
+        budget = _budget(asked, every, opened)
 
-    def asked() -> Iterator[Request]:
-        for request in requests(benchmark, model, n):
-            order.setdefault(key_of(request.row, prefix), len(order))
-            yield request
+        def tell(progress: Progress) -> None:
+            if on_progress is not None:
+                on_progress(progress, len(every), dollars(budget.spent))
 
-    with ResponseStore(Path(store)) as opened:
-        for request, outcome in ask_all(asked(), used, opened, Budget(), on_progress, close=backend is None):
-            if isinstance(outcome, Failure):
-                failures[outcome.reason] = failures.get(outcome.reason, 0) + 1
-                continue
-            key = (key_of(request.row, prefix), request.sample)
-            found[key] = _row(request, outcome, greedy)
-    if failures:
-        listed = ", ".join(f"{count} × {reason}" for reason, count in sorted(failures.items()))
+        for request, outcome in ask_all(every, used, opened, budget, tell, close=backend is None):
+            outcomes[request.key] = outcome
+    _refuse_failures(every, outcomes, store)
+    return {
+        name: _written(asked, listed, outcomes, out / f"{name}.samples.jsonl", used)
+        for name, listed in wanted.items()
+    }
+
+
+def _budget(asked: Asked, requests: Sequence[Request], store: ResponseStore) -> Budget:
+    """The budget, with what the answers that are there already did cost."""
+    if asked.price is None:
+        return Budget()
+    price = Price(*asked.price, batch_factor=0.5)
+    known = {request.key: store.get(request) for request in requests}
+    spent = sum(price.of(answer) for answer in known.values() if answer is not None)
+    return Budget(asked.budget, {(asked.provider or "", asked.model): price}, dollars(spent))
+
+
+def _refuse_failures(
+    requests: Sequence[Request], outcomes: dict[bytes, Answer | Failure], store: Path
+) -> None:
+    reasons: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for request in requests:
+        outcome = outcomes[request.key]
+        if isinstance(outcome, Failure) and outcome.reason != TOO_LONG:
+            reasons[outcome.reason] += 1
+            first.setdefault(outcome.reason, f"{request.row}: {outcome.detail}"[:200])
+    if reasons:
+        listed = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()))
+        said = "; ".join(f"{reason} at {place}" for reason, place in sorted(first.items()))
         raise BackendError(
-            f"{sum(failures.values())} of {len(order) * n} answers are missing ({listed}); the others are kept in "
-            f"{store}, and the same command asks for the rest"
+            f"{reasons.total()} of {len(requests)} answers are missing ({listed}); the others are kept in {store}, "
+            f"and the same command asks for the rest. First: {said}"
         )
-    path = Path(out)
+
+
+def _written(
+    asked: Asked,
+    listed: Sequence[tuple[str, bool, Request]],
+    outcomes: dict[bytes, Answer | Failure],
+    path: Path,
+    backend: Backend,
+) -> Generated:
+    figures: dict[str, Any] = asdict(asked)
+    for name in ("api_key_env", "concurrency", "timeout_s", "retries", "budget"):
+        del figures[name]
+    ended: Counter[str] = Counter()
+    unprefilled = prompt_tokens = completion_tokens = cost = 0
+    price = None if asked.price is None else Price(*asked.price, batch_factor=0.5)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        for key in sorted(found, key=lambda key: (order[key[0]], key[1])):
-            file.write(json.dumps(found[key], ensure_ascii=False) + "\n")
+    with part.open("w", encoding="utf-8", errors="surrogatepass") as file:
+        for task_id, greedy, request in listed:
+            outcome = outcomes[request.key]
+            row: dict[str, Any] = {"task_id": task_id}
+            if isinstance(outcome, Failure):
+                ended[TOO_LONG] += 1
+                row |= {"sample": "", "ended": TOO_LONG}
+            else:
+                ended[outcome.ended] += 1
+                row |= {"sample": outcome.text, "ended": outcome.ended}
+                if outcome.prefilled:
+                    row["prefilled"] = True
+                elif request.messages[-1]["role"] == "assistant":
+                    unprefilled += 1
+                prompt_tokens += outcome.prompt_tokens
+                completion_tokens += outcome.completion_tokens
+                cost += price.of(outcome) if price else 0
+            if greedy:
+                row["greedy"] = True
+            file.write(json.dumps(row) + "\n")
     part.replace(path)
-    return path
-
-
-def _row(request: Request, answer: Answer, greedy: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"task_id": request.row, "sample": answer.text, "ended": answer.ended}
-    return {**row, "greedy": True} if greedy else row
+    figures |= {
+        "answers": len(listed),
+        "ended": dict(ended.most_common()),
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "dollars": dollars(cost) if price else None,
+    }
+    notes = []
+    for reason, what in (
+        ("length", f"were cut at {asked.max_tokens:,} tokens"),
+        ("refused", "were refused by the model's provider and count as wrong"),
+        (
+            TOO_LONG,
+            "could not be asked for, since the problem does not fit into the model's context; they count as wrong",
+        ),
+    ):
+        if ended[reason]:
+            notes.append(f"{ended[reason]:,} of {len(listed):,} answers {what}")
+    if unprefilled:
+        notes.append(
+            f"{unprefilled:,} of {len(listed):,} answers began by themselves: the endpoint does not go on from a "
+            "prefill"
+        )
+    notes += [str(note) for note in getattr(backend, "notes", ())]
+    return Generated(path, figures, notes)

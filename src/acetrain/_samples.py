@@ -6,7 +6,8 @@
 
 `program` is another name of `solution`; `answer`, `output` and `response` are other names of `sample`. LiveCodeBench's
 own form, `{"question_id", "code_list": […]}` or `"output_list"`, holds several samples in one object. A row may also
-say `"greedy": true` and bring a `"score"`, or `"scores": {"name": number}`, of a reward model.
+say `"greedy": true`, or `"prefilled": true` of an answer that goes on inside a code block which its prompt had opened,
+and bring a `"score"`, or `"scores": {"name": number}`, of a reward model.
 
 Samples of a task are numbered from 0 in the order of the file; the greedy one is not among them. A file of scores
 refers to these numbers: `{"task_id", "index", "score"}` per sample, or `{"task_id", "scores": […]}` per task.
@@ -28,7 +29,7 @@ from acedata._rows import Place, Row, iter_rows
 
 from ._benchmarks import Problem, key_of
 
-Kind = Literal["solution", "completion", "answer"]
+Kind = Literal["solution", "completion", "answer", "continuation"]
 _COLUMNS: dict[str, Kind] = {
     "solution": "solution",
     "program": "solution",
@@ -61,8 +62,8 @@ class Sample:
         """The whole program; None where an answer has none."""
         if self.kind == "completion":
             return problem.prompt + self.text
-        if self.kind == "answer":
-            return extract_code(self.text)
+        if self.kind in ("answer", "continuation"):
+            return extract_code(self.text, self.kind == "continuation")
         return self.text
 
 
@@ -113,6 +114,11 @@ class Samples:
                     )
         if not rows:
             raise BadInput(f"{path}: there is no sample in it")
+
+    @property
+    def count(self) -> int:
+        """How many samples there are, greedy ones among them."""
+        return sum(len(task.samples) + (task.greedy is not None) for task in self.tasks.values())
 
     def score_names(self) -> list[str]:
         """Names of the scores that every sample has.
@@ -174,9 +180,10 @@ def _task_id(row: Row) -> str:
 
 def _samples(row: Row) -> Iterator[tuple[Sample, bool]]:
     scores = _row_scores(row)
-    greedy = row.values.get("greedy")
-    if greedy not in (None, True, False):
-        raise BadInput(f"{row.where}: 'greedy' must be true or false, not {greedy!r}")
+    greedy, prefilled = row.values.get("greedy"), row.values.get("prefilled")
+    for name, value in (("greedy", greedy), ("prefilled", prefilled)):
+        if value is not None and not isinstance(value, bool):
+            raise BadInput(f"{row.where}: {name!r} must be true or false, not {value!r}")
     for column, kind in _LISTS.items():
         texts = row.values.get(column)
         if texts is None:
@@ -193,7 +200,10 @@ def _samples(row: Row) -> Iterator[tuple[Sample, bool]]:
     text = row.values[present[0]]
     if not isinstance(text, str):
         raise BadInput(f"{row.where}: {present[0]!r} must be a text, not {type(text).__name__}")
-    yield Sample(_COLUMNS[present[0]], text, row.where, scores), bool(greedy)
+    kind = _COLUMNS[present[0]]
+    if prefilled and kind != "answer":
+        raise BadInput(f"{row.where}: 'prefilled' is for an answer ('sample'), not for {present[0]!r}")
+    yield Sample("continuation" if prefilled else kind, text, row.where, scores), bool(greedy)
 
 
 def _row_scores(row: Row) -> dict[str, float]:

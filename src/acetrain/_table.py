@@ -1,9 +1,10 @@
 """Evaluations as a table in the paper's order of columns: terminal, Markdown, JSON; and a plot of score against N.
 
 Columns are the benchmarks (HumanEval, MBPP, BigCodeBench-Complete, BigCodeBench-Instruct, LiveCodeBench, each with its
-variants) and their average; rows are Greedy, Average, Oracle, and one per score and N, in percent. A benchmark without
-a headline number has dashes in its column and its reasons under the table; the average is given only where every column
-of the table has a number, and says over how many benchmarks it is.
+variants) and their average; rows are Greedy, Average, Oracle, one per score and N, and how far that is above Greedy (a
+paired comparison: both are of the same problems), in percent. A benchmark without a headline number has dashes in its
+column and its reasons under the table; the average is given only where every column of the table has a number, and says
+over how many benchmarks it is.
 
 The plot is SVG text, as all plots of this project: the same figures give the same bytes.
 """
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from acedata import _plots as plots
 
 from ._benchmarks import SPECS, Spec
-from ._bootstrap import Interval, average
+from ._bootstrap import Interval, average, interval
 from ._evaluate import Evaluation, Numbers
 from ._pass_at_k import best_of_k, pass_at_k
 
@@ -38,12 +39,18 @@ class Line:
         n: samples per problem; None where that says nothing.
         cells: by benchmark; None where there is no number.
         mean: over all benchmarks of the table; None where one has no number.
+        above_greedy: the cells are differences to the greedy row.
     """
 
     method: str
     n: int | None
     cells: dict[str, Interval | None]
     mean: Interval | None
+    above_greedy: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"Δ {self.method} – Greedy" if self.above_greedy else self.method
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class Table:
                 {
                     "method": line.method,
                     "n": line.n,
+                    "above_greedy": line.above_greedy,
                     "scores": {name: cell and cell.to_dict() for name, cell in line.cells.items()},
                     "average": line.mean and line.mean.to_dict(),
                 }
@@ -120,11 +128,32 @@ def table(evaluations: Sequence[Evaluation], ns: Sequence[int] | None = None) ->
         if all(cells.values()):
             mean = average([_values(by_name[spec.name], method, n) for spec in columns])
         lines.append(Line(method, n, cells, mean))
+    if any(numbers.greedy for numbers in complete):
+        lines += [_above_greedy(by_name, headlines, columns, name, n) for name in scores for n in ns]
     footnotes = []
     for spec in columns:
         footnotes += [f"{spec.name}: no number: {reason}" for reason in by_name[spec.name].reasons]
         footnotes += [f"{spec.name}: {note}" for note in by_name[spec.name].notes]
     return Table(columns, lines, footnotes)
+
+
+def _above_greedy(
+    by_name: dict[str, Evaluation],
+    headlines: dict[str, Numbers | None],
+    columns: list[Spec],
+    name: str,
+    n: int,
+) -> Line:
+    values: dict[str, list[float]] = {}
+    for spec in columns:
+        numbers = headlines[spec.name]
+        if numbers is not None and numbers.greedy is not None and _cell(numbers, name, n) is not None:
+            one = by_name[spec.name]
+            pairs = zip(_values(one, "Greedy", None), _values(one, name, n), strict=True)
+            values[spec.name] = [best - greedy for greedy, best in pairs]
+    cells = {spec.name: interval(values[spec.name]) if spec.name in values else None for spec in columns}
+    mean = average([values[spec.name] for spec in columns]) if all(cells.values()) else None
+    return Line(name, n, cells, mean, above_greedy=True)
 
 
 def _cell(numbers: Numbers | None, method: str, n: int | None) -> Interval | None:
@@ -147,19 +176,22 @@ def _values(one: Evaluation, method: str, n: int | None) -> list[float]:
     return [best_of_k(task.scores[method], task.passed, n) for task in one.tasks]
 
 
-def _percent(cell: Interval | None) -> str:
-    return DASH if cell is None else f"{100 * cell.value:.1f}"
+def _percent(cell: Interval | None, signed: bool = False) -> str:
+    return DASH if cell is None else f"{100 * cell.value:+.1f}" if signed else f"{100 * cell.value:.1f}"
 
 
-def _bounds(cell: Interval | None) -> str:
-    return "" if cell is None else f"{100 * cell.low:.1f}–{100 * cell.high:.1f}"
+def _bounds(cell: Interval | None, signed: bool = False) -> str:
+    if cell is None:
+        return ""
+    low, high = 100 * cell.low, 100 * cell.high
+    return f"{low:+.1f} to {high:+.1f}" if signed else f"{low:.1f}–{high:.1f}"
 
 
 def markdown(found: Table) -> str:
     """As a Markdown table, with the bounds of each interval behind its value."""
 
-    def shown(cell: Interval | None) -> str:
-        return _percent(cell) if cell is None else f"{_percent(cell)} ({_bounds(cell)})"
+    def shown(cell: Interval | None, signed: bool) -> str:
+        return _percent(cell) if cell is None else f"{_percent(cell, signed)} ({_bounds(cell, signed)})"
 
     heads = [_head(spec) for spec in found.columns]
     out = [
@@ -168,11 +200,15 @@ def markdown(found: Table) -> str:
     ]
     for line in found.lines:
         n = "" if line.n is None else str(line.n)
-        cells = [shown(line.cells[spec.name]) for spec in found.columns]
-        out.append("| " + " | ".join([_escaped(line.method), n, *cells, shown(line.mean)]) + " |")
+        cells = [shown(cell, line.above_greedy) for cell in _row(line, found.columns)]
+        out.append("| " + " | ".join([_escaped(line.title), n, *cells]) + " |")
     out += ["", f"Percent of problems, with {found.level:.0%} bootstrap intervals over problems."]
     out += [f"- {_escaped(note)}" for note in found.footnotes]
     return "\n".join(out) + "\n"
+
+
+def _row(line: Line, columns: Sequence[Spec]) -> list[Interval | None]:
+    return [*(line.cells[spec.name] for spec in columns), line.mean]
 
 
 def _head(spec: Spec) -> str:
@@ -203,11 +239,12 @@ def terminal(found: Table) -> RichTable:
         shown.add_column(spec.title.replace("-", "-\n", 1) + variant, justify="right")
     shown.add_column("Average", justify="right")
     for line in found.lines:
-        cells = [line.cells[spec.name] for spec in found.columns]
+        signed = line.above_greedy
         row = [
-            f"{_percent(cell)}\n[dim]{_bounds(cell)}[/dim]" if cell else DASH for cell in [*cells, line.mean]
+            f"{_percent(cell, signed)}\n[dim]{_bounds(cell, signed)}[/dim]" if cell else DASH
+            for cell in _row(line, found.columns)
         ]
-        shown.add_row(escape(line.method), "" if line.n is None else str(line.n), *row)
+        shown.add_row(escape(line.title), "" if line.n is None else str(line.n), *row)
     return shown
 
 

@@ -13,13 +13,11 @@ from typing import Any
 
 import pytest
 
-from acedata._errors import BackendError, BadInput
+from acedata._errors import BadInput
 from acedata._mutants import mutants
-from acedata._requests import Answer, Failure
 from acesandbox import Sandbox, SandboxError
-from acetrain._benchmarks import SPECS, open_benchmark
+from acetrain._benchmarks import open_benchmark
 from acetrain._evaluate import Evaluation, Judged, Task, evaluate, ladder, open_sandbox, score_by_tests
-from acetrain._generate import generate
 from acetrain._samples import Samples
 from tests.plain_judge import PlainJudge
 from tests.train import published
@@ -469,50 +467,3 @@ def test_faults_between_files_are_named(tmp_path: Path) -> None:
         BadInput, match=r"g\.jsonl line 2: a second greedy sample of 1; the first is at .*line 1"
     ):
         samples.add(greedy, greedy=True)
-
-
-# ---- generation ----
-
-
-class Writer:
-    """A back-end that answers by the question, and can be made to fail."""
-
-    def __init__(self, fails: bool = False) -> None:
-        self.asked = 0
-        self.fails = fails
-
-    async def answers(self, requests: Any, lost: Any = None) -> Any:
-        async for request in requests:
-            self.asked += 1
-            if self.fails and request.sample == 1:
-                yield request, Failure("timeout")
-            else:
-                right = request.sample % 2 == 0
-                code = f"def f(x):\n    return {'x' if right else 'None'}"
-                yield request, Answer(f"Here:\n```python\n{code}\n```\n", "stop", request.max_tokens)
-
-    async def close(self) -> None:
-        return None
-
-
-def test_generated_samples_are_kept_and_judged(tmp_path: Path) -> None:
-    from acedata._recipe import ModelConfig
-
-    model = ModelConfig(backend="openai", model="m", provider="p", temperature=0.8)
-    benchmark = open_benchmark(
-        "mbpp", published.write(tmp_path / "b.jsonl", [ECHO, {**ECHO, "task_id": 2, "text": "Twice."}])
-    )
-    out, store = tmp_path / "s.jsonl", tmp_path / "store"
-    with pytest.raises(BackendError, match=r"2 of 8 answers are missing \(2 × timeout\)"):
-        generate(benchmark, model, 4, out, store, backend=Writer(fails=True))
-    assert not out.exists()
-    second = Writer()
-    generate(benchmark, model, 4, out, store, backend=second)
-    assert second.asked == 2
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["task_id"] for row in rows] == ["Mbpp/1"] * 4 + ["Mbpp/2"] * 4
-    with open_sandbox(SPECS["mbpp"], workers=1) as sandbox:
-        found = evaluate(benchmark, Samples(out, "Mbpp"), sandbox)
-    assert [task.passed for task in found.tasks] == [[True, False, True, False]] * 2
-    with pytest.raises(ValueError, match="greedy samples are one per problem"):
-        generate(benchmark, model, 2, out, store, greedy=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from acedata._errors import BadInput
+from acetrain._bootstrap import difference
 from acetrain._evaluate import Evaluation, Judged, Task
 from acetrain._evaluate_command import run
 from acetrain._table import DASH, markdown, plot, table, terminal
@@ -39,11 +40,12 @@ def two() -> list[Evaluation]:
 def test_columns_and_rows_are_the_papers() -> None:
     found = table(two())
     assert [spec.name for spec in found.columns] == ["humaneval", "mbpp+"]
-    assert [(line.method, line.n) for line in found.lines] == [
+    assert [(line.title, line.n) for line in found.lines] == [
         ("Greedy", None),
         ("Average", None),
         ("Oracle", 4),
         ("AceCodeRM", 4),
+        ("Δ AceCodeRM – Greedy", 4),
     ]
     lines = markdown(found).splitlines()
     assert lines[0] == "| Method | N | HumanEval | MBPP Plus | Average |"
@@ -52,6 +54,20 @@ def test_columns_and_rows_are_the_papers() -> None:
     )
     assert lines[4].startswith("| Oracle | 4 | 50.0 (") and " | 100.0 (" in lines[4]
     assert table(two(), [1, 2]).lines[2].n == 1
+
+
+def test_what_a_score_is_above_greedy_is_a_paired_difference() -> None:
+    # Greedy passes the second problem of three, the score's best the first and the second.
+    passed = [[True, False], [True, True], [False, False]]
+    one = made("mbpp", passed)
+    line = table([one]).lines[-1]
+    assert line.above_greedy and line.cells["mbpp"] is not None and line.mean is not None
+    assert line.cells["mbpp"].value == pytest.approx(1 / 3) == line.mean.value
+    assert line.cells["mbpp"] == difference([0.0, 1.0, 0.0], [1.0, 1.0, 0.0])
+    assert markdown(table([one])).splitlines()[6].startswith("| Δ AceCodeRM – Greedy | 2 | +33.3 (+0.0 to +")
+    for task in one.tasks:
+        task.greedy = None
+    assert not any(line.above_greedy for line in table([one]).lines)
 
 
 def test_a_benchmark_with_something_missing_has_dashes_and_reasons() -> None:
@@ -130,7 +146,9 @@ def test_the_command_writes_table_report_and_plot(tmp_path: Path, capsys: pytest
     assert code == 0 and "Oracle" in capsys.readouterr().out
     report = json.loads((out / "report.json").read_text())
     lines = {
-        (line["method"], line["n"]): line["scores"]["mbpp"]["value"] for line in report["table"]["lines"]
+        (line["method"], line["n"]): line["scores"]["mbpp"]["value"]
+        for line in report["table"]["lines"]
+        if not line["above_greedy"]
     }
     assert lines[("Greedy", None)] == 1.0 and lines[("Average", None)] == 0.5 and lines[("Oracle", 4)] == 1.0
     assert lines[("score", 4)] == 1.0 and lines[("tests", 4)] == pytest.approx((1 + 1 + 0.5) / 3)
@@ -156,5 +174,10 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text("{}")
     with pytest.raises(BadInput, match=r"r\.json: is no report"):
         run([], joined=[tmp_path / "r.json"])
+    with pytest.raises(BadInput, match="named twice"):
+        run([f"mbpp={bench}"] * 2, samples=[str(samples)])
+    assert run([f"mbpp={bench}"], samples=[str(samples)], out=tmp_path / "out", workers=1) == 0
+    with pytest.raises(BadInput, match="two evaluations of mbpp"):
+        run([f"mbpp={bench}"], samples=[str(samples)], joined=[tmp_path / "out" / "report.json"])
     with pytest.raises(BadInput, match="no benchmark to evaluate"):
         run([])

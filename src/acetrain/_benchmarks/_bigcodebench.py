@@ -32,6 +32,7 @@ LIMITS = Limits(
 def bigcodebench(row: Row, spec: Spec) -> Problem:
     instruct = "instruct" in spec.name
     complete_prompt = text_of(row, "complete_prompt")
+    question = text_of(row, "instruct_prompt") if instruct else complete_prompt
     code_prompt = text_of(row, "code_prompt")
     test = text_of(row, "test")
     entry_point = text_of(row, "entry_point")
@@ -39,7 +40,7 @@ def bigcodebench(row: Row, spec: Spec) -> Problem:
     return Problem(
         task_id=task_id_of(row, spec.prefix, "task_id"),
         prompt=complete_prompt,
-        question=text_of(row, "instruct_prompt") if instruct else complete_prompt,
+        question=question,
         ask="text" if instruct else "code",
         tests=UnitTests(test, entry_point=entry_point, prompt=code_prompt),
         entry_point=entry_point,
@@ -49,6 +50,7 @@ def bigcodebench(row: Row, spec: Spec) -> Problem:
         reference=complete_prompt + solution if solution else None,
         limits=LIMITS,
         where=row.where,
+        framed=question.strip() if instruct else f"```\n{question.strip()}\n```",
     )
 
 

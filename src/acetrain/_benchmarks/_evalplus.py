@@ -49,6 +49,7 @@ def humaneval(row: Row, spec: Spec) -> Problem:
         reference=reference if reference != prompt else None,
         limits=PLUS_LIMITS if "+" in spec.name else BASE_LIMITS,
         where=row.where,
+        framed=f"```\n{prompt.strip()}\n```",
     )
 
 
@@ -83,6 +84,7 @@ def mbpp(row: Row, spec: Spec) -> Problem:
         reference=code or None,
         limits=PLUS_LIMITS if plus else BASE_LIMITS,
         where=row.where,
+        framed=f'```\n"""\n{question.strip()}\n{listed[0].strip()}\n"""\n```',
     )
 
 

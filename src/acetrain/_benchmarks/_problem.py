@@ -36,6 +36,8 @@ class Problem:
         reference: a right program, where the benchmark has one.
         limits: of one program.
         where: file and line that it was read from.
+        framed: the question as the benchmark's own harness shows it, between its instruction and the answer; None:
+            that harness has no such form.
     """
 
     task_id: str
@@ -50,6 +52,7 @@ class Problem:
     limits: Limits
     where: str
     after: str = ""
+    framed: str | None = None
 
     def judged(self, program: str) -> str:
         """The program as it is judged."""
