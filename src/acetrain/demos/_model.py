@@ -6,11 +6,12 @@ models of this size are slower, and sums come out in another order.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-MAX_TOKENS = 48  # a right program has at most 45
+MAX_TOKENS = 32  # a right program has at most 21, a forging one 31
 BATCH = 256
 
 Example = tuple[str, str]  # question, program
@@ -78,9 +79,14 @@ def supervise(
     if steps < 1:
         return
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=max(steps, 10), pct_start=0.1
-    )
+    warm = max(1, steps // 10)
+
+    def share(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     model.train()
     for step in range(1, steps + 1):
         chosen = [example for _, example in zip(range(batch), examples, strict=False)]

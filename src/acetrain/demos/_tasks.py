@@ -85,17 +85,17 @@ class Task:
     def wrong_program(self, draw: random.Random) -> str:
         """A program of the kind that a model which understood half would write.
 
-        The first step alone (half of them), the steps in the other order (a quarter), one step mistaken for another
-        (15 %), or both (10 %). Some are right by accident: "double, then triple" is the same in either order.
+        The first step alone (70 % of them), the steps in the other order (15 %), one step mistaken for another (10 %),
+        or both (5 %). Some are right by accident: "double, then triple" is the same in either order.
         """
         kind = draw.random()
-        if kind < 0.5:
+        if kind < 0.7:
             return Task((self.pair[0], ""), self.constants).program()
-        if kind < 0.75:
+        if kind < 0.85:
             return Task(self.pair[::-1], self.constants[::-1]).program()
         names = list(self.pair)
         which = draw.randrange(2)
-        for place in (which,) if kind < 0.9 else (0, 1):
+        for place in (which,) if kind < 0.95 else (0, 1):
             names[place] = OPERATORS[names[place]].mistaken_for
         return Task((names[0], names[1]), self.constants).program()
 

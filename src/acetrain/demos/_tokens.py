@@ -1,4 +1,4 @@
-"""A tokenizer for the composed tasks, made on the spot: words, digits one by one, signs, line ends, indentation.
+"""A tokenizer for the composed tasks, made on the spot: words, signs, digits one by one, and a few phrases.
 
 Digits are tokens of their own so that a constant is copied rather than looked up: a model that met 42 and 17 can write
 47. The vocabulary is what the tasks can say, some 65 tokens; there is nothing to download.
@@ -13,7 +13,9 @@ from typing import Any
 from ._tasks import OPERATORS, PAIRS, Task
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
-_PIECE = r"\d|    |\n|[A-Za-z_]+|[^\w\s]| "
+# What always stands together is one token, as in any vocabulary that was learned: sequences are half as long for it.
+_CHUNKS = (r"def f\(x\):\n", "    return x\n", "    x = ", "Q: ", ", then ", ", ", "\nA:", r" (?:[-+*%]|//) ")
+_PIECE = "|".join((*_CHUNKS, r"\d", "    ", "\n", "[A-Za-z_]+", r"[^\w\s]", " "))
 
 
 def make_tokenizer(extra: Iterable[str] = ()) -> Any:
