@@ -1,6 +1,6 @@
 """A language model small enough to be trained from nothing on one core: the model, its supervised start, its answers.
 
-The model has the Qwen3 architecture and some 660,000 parameters, in float32. Everything runs in one thread: with more,
+The model has the Qwen3 architecture and 0.1 to 0.7 million parameters, in float32. Everything runs in one thread: with more,
 models of this size are slower, and sums come out in another order.
 """
 

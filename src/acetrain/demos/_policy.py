@@ -39,9 +39,10 @@ class Settings:
     """What a run does; equal settings and an equal seed give the same run.
 
     Attributes:
+        hidden, layers: of the model.
         right: share of right programs among the demonstrations.
         forged: share of forging programs among them; the rest is wrong (`Task.wrong_program`).
-        supervised_steps: of 64 demonstrations each.
+        supervised_steps, supervised_rate: of 64 demonstrations each, and their highest learning rate.
         steps: of GRPO, with 32 prompts × 8 completions each.
         learning_rate: of GRPO.
         samples: drawn per task in the examination.
@@ -49,11 +50,14 @@ class Settings:
         most_pairs: this many of these pairs are examined; None: all.
     """
 
+    hidden: int = 64
+    layers: int = 3
     right: float = 0.2
     forged: float = 0.0
     supervised_steps: int = 600
+    supervised_rate: float = 4e-3
     steps: int = 80
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     samples: int = 64
     tasks_per_pair: int = 1
     most_pairs: int | None = None
@@ -69,14 +73,21 @@ class Course:
         self.seed, self.settings, self.say = seed, settings, say
         self.seen, self.never = split(seed)
         self.tokenizer = make_tokenizer(FORGERIES)
-        model = make_model(self.tokenizer, seed)
+        model = self._random()
         steps = settings.supervised_steps
 
         def tick(step: int, loss: float) -> None:
             if step % max(1, steps // 10) == 0 or step == steps:
                 say(f"supervised start: step {step} of {steps}, loss {loss:.3f}")
 
-        supervise(model, self.tokenizer, self._demonstrations(), steps, tick=tick)
+        supervise(
+            model,
+            self.tokenizer,
+            self._demonstrations(),
+            steps,
+            learning_rate=settings.supervised_rate,
+            tick=tick,
+        )
         self._start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         self.parameters = sum(tensor.numel() for tensor in model.parameters())
         draw = random.Random(f"examination {seed}")
@@ -88,9 +99,12 @@ class Course:
 
     def start(self) -> Any:
         """A new model with the weights of the supervised start."""
-        model = make_model(self.tokenizer, self.seed)
+        model = self._random()
         model.load_state_dict(self._start)
         return model
+
+    def _random(self) -> Any:
+        return make_model(self.tokenizer, self.seed, hidden=self.settings.hidden, layers=self.settings.layers)
 
     def training_tasks(self) -> list[tuple[Task, list[str]]]:
         """The tasks of all steps, with their tests: the same for every method of this seed."""

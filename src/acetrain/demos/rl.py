@@ -1,6 +1,6 @@
 """RL on held-out compositions: `acetrain demo rl`.
 
-A policy of 0.66 million parameters learns from noisy demonstrations, few of them right, and then from the rule reward
+A tiny policy learns from noisy demonstrations, few of them right, and then from the rule reward
 alone. Per seed, from the same supervised start:
 
     RL          GRPO with `RuleReward`; every completion is judged in the sandbox
