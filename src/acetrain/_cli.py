@@ -1,4 +1,4 @@
-"""The commands: `acetrain evaluate | reward | reward-server | demo`.
+"""The commands: `acetrain evaluate | reward | reward-server | rm | demo`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
 as it could be, and there is something to look at (rows that could not be judged); 2 a usage or environment error.
@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._reward_model._commands import rm_app
 from .demos._commands import demo_app
 
 DONE, FOUND, TROUBLE = 0, 1, 2
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(rm_app)
 app.add_typer(demo_app)
 
 Workers = Annotated[
@@ -49,6 +51,28 @@ class Trouble(Exception):
 @app.callback()
 def _all() -> None:
     pass
+
+
+@app.command()
+def rl(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="a file, or the name of a shipped one")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="a setting in the recipe's place; may be repeated"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="checkpoints, curve, model; default: runs/NAME")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the last whole checkpoint")] = False,
+    show: Annotated[bool, typer.Option("--show", help="only print every setting of the recipe")] = False,
+) -> int:
+    """Train a policy by GRPO, RLOO or REINFORCE++, paid by tests or by a reward model.
+
+    On several GPUs: accelerate launch --config_file FILE -m acetrain._cli rl RECIPE.
+    """
+    from ._rl._commands import rl as run_rl
+
+    return run_rl(recipe, changes or [], out, resume, show)
 
 
 @app.command()

@@ -1,0 +1,139 @@
+"""The reward functions of a run, in the form that TRL calls: the rule, a reward model, or both.
+
+A reward model is anything with `score(conversations) -> list[float]`, a chat each. Where it pays, the rule may watch:
+its weight is 0, and its pass rates stand in the log all the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from acetrain._rewards import RuleReward
+from acetrain._scoring import completion_text
+
+from ._recipe import RLRecipe, limits_of
+
+Message = dict[str, str]
+
+
+class Scorer(Protocol):
+    """A reward model."""
+
+    def score(self, conversations: Sequence[list[Message]]) -> list[float]:
+        """One number per chat; higher is better."""
+        ...
+
+
+class ModelReward:
+    """Reward by a reward model, in the form that TRL's trainers call.
+
+    Args:
+        scorer: gives the scores.
+        clip: the reward is cut to ± this; None: as it is.
+        mean, std: the reward is (score - mean) / std, before the clip.
+        name: of the columns in the trainer's log.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        clip: float | None = 10.0,
+        mean: float = 0.0,
+        std: float = 1.0,
+        name: str = "reward_model",
+    ) -> None:
+        self.scorer, self.clip, self.mean, self.std = scorer, clip, mean, std
+        self.__name__ = name
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: object = None,
+        *,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """One reward per completion; None where the model's score is no finite number."""
+        started = time.perf_counter()
+        chats = [chat(prompt, said) for prompt, said in zip(prompts, completions, strict=True)]
+        scores = self.scorer.score(chats)
+        if len(scores) != len(chats):
+            raise ValueError(f"the reward model gave {len(scores)} scores for {len(chats)} completions")
+        rewards: list[float | None] = [None] * len(scores)
+        for place, score in enumerate(scores):
+            if math.isfinite(score):
+                value = (score - self.mean) / self.std
+                rewards[place] = value if self.clip is None else min(self.clip, max(-self.clip, value))
+        if log_metric is not None:
+            clipped = sum(value is not None and abs(value) == self.clip for value in rewards)
+            log_metric(f"{self.__name__}/seconds", time.perf_counter() - started)
+            log_metric(
+                f"{self.__name__}/unknown", sum(value is None for value in rewards) / max(1, len(rewards))
+            )
+            log_metric(f"{self.__name__}/clipped", clipped / max(1, len(rewards)))
+        return rewards
+
+
+def chat(prompt: Any, completion: Any) -> list[Message]:
+    """A prompt and its completion, texts or messages, as one chat; the start of an answer in the prompt is joined."""
+    said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(one) for one in prompt]
+    answer = completion_text(completion)
+    if said and said[-1]["role"] == "assistant":
+        return [*said[:-1], {"role": "assistant", "content": said[-1]["content"] + answer}]
+    return [*said, {"role": "assistant", "content": answer}]
+
+
+def make_rewards(recipe: RLRecipe, scorer: Scorer | None = None) -> tuple[list[Any], list[float]]:
+    """The functions of a recipe, and their weights.
+
+    Args:
+        scorer: the reward model; None: the recipe's, loaded.
+
+    Raises:
+        acedata.BadInput: there is no reward model at the recipe's path.
+    """
+    config = recipe.reward
+    if config.kind == "rule":
+        return [_rule(recipe)], [1.0]
+    if scorer is None:
+        from acetrain._reward_model._model import RewardModel
+
+        scorer = RewardModel.load(
+            recipe.resolve(str(config.path)),
+            dtype=config.load,
+            device=_device(recipe),
+            revision=config.revision,
+        )
+    paying = ModelReward(scorer, clip=config.clip, mean=config.mean, std=config.std)
+    if not config.watch:
+        return [paying], [1.0]
+    return [paying, _rule(recipe)], [1.0, 0.0]
+
+
+def _rule(recipe: RLRecipe) -> RuleReward:
+    config = recipe.reward
+    overlong = config.overlong
+    return RuleReward(
+        config.mode,
+        bonus=config.bonus,
+        skip_shown="shown_tests" if recipe.data.skip_shown else 0,
+        format_reward=config.format,
+        overlong=None if overlong is None else (int(overlong[0]), int(overlong[1]), overlong[2]),
+        unsealed=config.unsealed,
+        limits=limits_of(config),
+        shared=config.shared,
+        workers=config.workers,
+    )
+
+
+def _device(recipe: RLRecipe) -> str | None:
+    if recipe.run.cpu:
+        return "cpu"
+    rank = os.environ.get("LOCAL_RANK")
+    return None if rank is None else f"cuda:{rank}"

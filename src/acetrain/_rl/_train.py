@@ -1,0 +1,266 @@
+"""A run: TRL's trainer with a recipe's policy, questions and rewards, checkpoints to go on from, and a curve.
+
+Checkpoints fall on the ends of rollouts: a rollout in the middle of its updates would have to be drawn anew, since
+trainers do not keep it.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
+
+from acedata import BadInput
+
+from ._curve import Curve, sentence
+from ._data import load_questions
+from ._recipe import RLRecipe
+from ._reward import Scorer, make_rewards
+from ._run import begin, finished, go_on, write_card
+
+Say = Callable[[str], None]
+
+
+def train(
+    recipe: RLRecipe, out: Path, *, resume: bool = False, scorer: Scorer | None = None, say: Say = print
+) -> Path:
+    """Trains, or goes on training; returns the folder of the finished model.
+
+    Args:
+        out: the run's folder; see `_run`.
+        resume: go on from the last whole checkpoint.
+        scorer: the reward model, in the place of the recipe's.
+        say: is told what happens, one line each. Only the first process says anything.
+
+    Raises:
+        acedata.BadInput: a file, a folder or a number does not fit; nothing was trained.
+        acesandbox.SandboxError: programs cannot be judged at all; the last checkpoint stands.
+    """
+    processes, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
+    tell: Say = say if first else lambda text: None
+    _check_machine(recipe, processes)
+    checkpoint: Path | None = None
+    if resume:
+        if finished(out):
+            tell(f"{out / 'final'}: was finished before")
+            return out / "final"
+        checkpoint, broken = go_on(recipe, out)
+        for folder in broken:
+            tell(f"{folder}: not whole, passed over")
+        tell(f"going on from {checkpoint}" if checkpoint else "no checkpoint yet: from the start")
+    elif first:
+        begin(recipe, out)
+    if recipe.run.threads is not None:
+        torch.set_num_threads(recipe.run.threads)
+    place, source = _places(recipe, out, first, processes)
+    tokenizer = _tokenizer(place, recipe)
+    questions = load_questions(recipe, source, tokenizer)
+    if questions.too_long:
+        tell(
+            f"{questions.too_long:,} of {questions.found:,} questions left out: "
+            f"prompts of more than {recipe.rollout.prompt_tokens} tokens"
+        )
+    if len(questions.rows) < recipe.rollout.questions:
+        raise BadInput(
+            f"{source}: {len(questions.rows)} questions, fewer than one rollout's {recipe.rollout.questions}"
+        )
+    rollouts = recipe.rollouts(len(questions.rows))
+    with ExitStack() as stack:
+        # TRL asks for an option that transformers is about to rename.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+        functions, weights = make_rewards(recipe, scorer)
+        for function in functions:
+            stack.callback(getattr(function, "close", lambda: None))
+        trainer = _trainer(
+            recipe, out, place, tokenizer, questions.rows, functions, weights, rollouts, processes
+        )
+        done = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+        curve = Curve(out, recipe.name, rollouts, recipe.updates_per_rollout, upto=done) if first else None
+        if curve is not None:
+            trainer.add_callback(_Drawing(curve, rollouts, tell))
+        tell(
+            f"{recipe.name}: {recipe.algorithm}, {rollouts} rollouts of {recipe.rollout.questions} questions × "
+            f"{recipe.rollout.programs} programs, {recipe.updates_per_rollout} updates each; {out}/curve.html"
+        )
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        trainer.save_model(str(out / "final"))
+        if curve is not None:
+            tokenizer.save_pretrained(out / "final")
+            write_card(recipe, out, curve.lines, questions, rollouts)
+            curve.draw(done=True)
+    return out / "final"
+
+
+class _Drawing(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+    """Hands each rollout's log to the curve."""
+
+    def __init__(self, curve: Curve, rollouts: int, tell: Say) -> None:
+        self.curve, self.rollouts, self.tell = curve, rollouts, tell
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+        if logs and "reward" in logs:
+            self.tell(sentence(self.curve.add(state.global_step, logs), self.rollouts))
+
+
+def _check_machine(recipe: RLRecipe, processes: int) -> None:
+    at_once = recipe.update.device_batch * processes
+    if recipe.update.batch % at_once:
+        raise BadInput(
+            f"update.batch is {recipe.update.batch}; expected a multiple of device_batch × processes = "
+            f"{recipe.update.device_batch} × {processes}"
+        )
+    if not recipe.run.cpu and not torch.accelerator.is_available():
+        raise BadInput(
+            "there is no accelerator; run.cpu: true (with policy.load: float32) trains on the processor"
+        )
+
+
+def _places(recipe: RLRecipe, out: Path, first: bool, processes: int) -> tuple[str, str]:
+    """Where the policy and the questions are; what is to be made on the spot is made."""
+    policy, data = recipe.policy, recipe.data
+    start = out / "start"
+    if policy.tiny is not None and first:
+        from ._tiny import make_policy, make_tasks
+
+        start.mkdir(exist_ok=True)
+        if data.tasks is not None:
+            make_tasks(data.tasks, policy.tiny.seed, start / "questions.jsonl")
+        make_policy(policy.tiny, start)
+    if processes > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=recipe.run.cpu).wait_for_everyone()
+    return (
+        str(start) if policy.path is None else recipe.resolve(policy.path),
+        str(start / "questions.jsonl") if data.path is None else recipe.resolve(data.path),
+    )
+
+
+def _tokenizer(place: str, recipe: RLRecipe) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=recipe.policy.revision, padding_side="left")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{place}: no policy there: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _trainer(
+    recipe: RLRecipe,
+    out: Path,
+    place: str,
+    tokenizer: Any,
+    rows: Any,
+    functions: list[Any],
+    weights: list[float],
+    rollouts: int,
+    processes: int,
+) -> Any:
+    lora = recipe.policy.lora
+    peft_config = None
+    if lora is not None:
+        from peft import LoraConfig
+
+        peft_config = LoraConfig(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=list(lora.modules),
+            task_type="CAUSAL_LM",
+        )
+    kind, config = _kind(recipe)
+    trainer = kind(
+        model=place,
+        reward_funcs=functions,
+        args=config(**_arguments(recipe, out, weights, rollouts, processes)),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=peft_config,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.create_model_card = lambda *args, **rest: None  # the model's card is ours
+    return trainer
+
+
+def _kind(recipe: RLRecipe) -> tuple[Any, Any]:
+    if recipe.algorithm == "reinforce++":
+        from acetrain._reinforce_pp import ReinforcePPConfig, ReinforcePPTrainer
+
+        return ReinforcePPTrainer, ReinforcePPConfig
+    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+    return (GRPOTrainer, GRPOConfig) if recipe.algorithm == "grpo" else (RLOOTrainer, RLOOConfig)
+
+
+def _arguments(
+    recipe: RLRecipe, out: Path, weights: list[float], rollouts: int, processes: int
+) -> dict[str, Any]:
+    """The trainer's arguments, in TRL's names."""
+    rollout, update, run, policy = recipe.rollout, recipe.update, recipe.run, recipe.policy
+    clip = recipe.reward.clip
+    given: dict[str, Any] = {
+        "output_dir": str(out),
+        "seed": run.seed,
+        "use_cpu": run.cpu,
+        "bf16": not run.cpu,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": recipe.updates_per_rollout,
+        "save_strategy": "steps",
+        "save_steps": run.save_every * recipe.updates_per_rollout,
+        "save_total_limit": run.keep,
+        "log_completions": run.completions,
+        "num_completions_to_print": 0,
+        "max_steps": rollouts * recipe.updates_per_rollout,
+        "per_device_train_batch_size": update.device_batch,
+        "gradient_accumulation_steps": update.batch // (update.device_batch * processes),
+        "generation_batch_size": rollout.questions * rollout.programs,
+        "num_generations": rollout.programs,
+        "num_iterations": update.passes,
+        "max_completion_length": rollout.completion_tokens,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "learning_rate": update.learning_rate,
+        "lr_scheduler_type": update.schedule,
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1} if update.schedule == "cosine_with_min_lr" else {},
+        "warmup_steps": update.warmup,
+        "weight_decay": update.weight_decay,
+        "adam_beta1": update.betas[0],
+        "adam_beta2": update.betas[1],
+        "max_grad_norm": update.max_grad_norm,
+        "gradient_checkpointing": update.gradient_checkpointing,
+        "beta": update.kl,
+        "epsilon": update.ratio_clip,
+        "reward_weights": weights,
+        "model_init_kwargs": {"dtype": policy.load},
+    }
+    if policy.revision is not None:
+        given["model_init_kwargs"]["revision"] = policy.revision
+    if policy.attention is not None:
+        given["model_init_kwargs"]["attn_implementation"] = policy.attention
+    if recipe.algorithm == "rloo":
+        given["reward_clip_range"] = None if clip is None else (-clip, clip)
+    else:
+        given["loss_type"] = "grpo" if update.mean == "sequences" else "bnpo"
+    if recipe.algorithm == "reinforce++":
+        given["reward_clip_range"] = None if clip is None else (-clip, clip)
+    if rollout.engine != "generate":
+        given |= {
+            "use_vllm": True,
+            "vllm_mode": rollout.engine.removeprefix("vllm-"),
+            "vllm_gpu_memory_utilization": rollout.vllm_memory,
+            "vllm_tensor_parallel_size": rollout.vllm_tensor_parallel,
+            "vllm_enable_sleep_mode": rollout.vllm_sleep,
+            "vllm_server_host": rollout.vllm_host,
+            "vllm_server_port": rollout.vllm_port,
+            "vllm_max_model_length": rollout.prompt_tokens + rollout.completion_tokens,
+        }
+    return given
