@@ -51,7 +51,10 @@ ARROWS: dict[str, set[str]] = {
         "accelerate",
         "huggingface_hub",
         "numpy",
+        "pydantic",
+        "pydantic_core",
         "rich",
+        "safetensors",
         "typer",
     },
 }

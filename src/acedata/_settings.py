@@ -88,6 +88,19 @@ def parse_settings(text: str, path: Path, root: type[Root]) -> Root:
         raise RecipeError("\n".join(_explain(invalid, lines, root))) from None
 
 
+def changed_text(settings: Settings, changes: Mapping[str, Any]) -> str:
+    """YAML of the same settings with others in their place, by name as `data__path` is; a comment says which."""
+    values = settings.model_dump(by_alias=True, exclude_unset=True)
+    for name, value in changes.items():
+        *outer, last = name.split("__")
+        group = values
+        for part in outer:
+            group = group.setdefault(part, {})
+        group[last] = value
+    said = ", ".join(f"{name.replace('__', '.')}: {value}" for name, value in changes.items())
+    return f"# changed: {said}\n" + yaml.safe_dump(values, sort_keys=False, width=110)
+
+
 # Mistakes, for people.
 
 

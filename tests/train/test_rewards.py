@@ -381,7 +381,14 @@ def test_a_wrong_number_of_tests_is_the_callers_fault(sandbox: Sandbox) -> None:
 
 
 def test_public_names() -> None:
-    assert sorted(acetrain.__all__) == ["AsyncRuleReward", "NodeJudge", "RuleReward", "Score", "score_all"]
+    assert sorted(acetrain.__all__) == [
+        "AsyncRuleReward",
+        "NodeJudge",
+        "RewardModel",
+        "RuleReward",
+        "Score",
+        "score_all",
+    ]
     assert all(getattr(acetrain, name) for name in acetrain.__all__)
     assert Score("passed", 1, 1).all_passed and not Score("passed").all_passed
     assert read_tests('["a"]') == ["a"]

@@ -1,5 +1,6 @@
 """Demonstrations that learn on a processor alone, in minutes: real trainers, the real sandbox, seeds fixed in advance.
 
+    acetrain demo rm          a reward model learns to read the question
     acetrain demo rl          a policy learns from the rule reward, beside its controls
     acetrain demo forging     the same run under an ordinary judge and under the sealed one
 

@@ -1,4 +1,4 @@
-"""The commands `acetrain demo rl | forging`; what they run is imported when they run."""
+"""The commands `acetrain demo rm | rl | forging`; what they run is imported when they run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ Seeds = Annotated[
 Steps = Annotated[int | None, typer.Option(min=1, metavar="N", help="of GRPO; then no promise is checked")]
 Quick = Annotated[bool, typer.Option("--quick", help="one seed, a few steps: to see that it runs")]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="JSON, table and plot; finished seeds are kept")]
+
+
+@demo_app.command("rm")
+def rm(seeds: Seeds = None, out: Out = Path("demo-rm"), quick: Quick = False) -> int:
+    """A reward model learns to read the question: counterfactual pairs, and best of 16 against greedy."""
+    from . import reward_model as demonstration
+
+    settings = demonstration.QUICK if quick else demonstration.FULL
+    return demonstration.main(_seeds(seeds, demonstration.SEEDS, quick), settings, out, check=not quick)
 
 
 @demo_app.command("rl")
