@@ -6,10 +6,11 @@
  * waits for: a batch is read at the next look at the clock, unless it comes in bulk and would stall the player.
  *
  * Clocks. The limit of a stage (loading, or one test) is CPU time of the player's own process clock, taken when the
- * stage's predecessor was heard of, never the player's word. Idle time is what is left of wall time when CPU time and
- * the time spent waiting for a processor (schedstat) are taken away, so a busy machine cannot make a program idle; nor is
- * one idle while a thread of it runs or waits for a processor, or for us: a full pipe or socket is emptied only when we
- * get a processor ourselves.
+ * stage's predecessor was heard of, never the player's word. Idle time is counted by spot checks, at moments that a
+ * program can neither foresee nor choose: an interval counts when at its end no thread of the program runs or waits for
+ * a processor, and never for more than it was meant to last. So a busy machine makes nobody idle, nor does a late
+ * supervisor, for whom a program with a full pipe waits; and who sleeps while no spot check is due gains nothing by it. A
+ * stage lasts at most its idle limit, its CPU time, and the time for which others kept the program or us from running.
  *
  * Trust. Everything on the player's socket is a claim by the program. A frame out of turn, out of bounds or of another
  * type ends the player (CUT_PROTOCOL): no verdict can be had by confusing this parser, only lost. */
@@ -24,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +35,9 @@
 static const double DEAF_SECONDS = 0.5;
 #define LARGEST_VALUE ((16u << 20) + 64) /* what the encoder makes at most, and its frame's prefix */
 enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
+enum { SPOT_CHECKS = 16 };        /* at least, in an idle limit; and what one may cost, in parts of its interval */
+static const double MOSTLY = 0.9; /* of an interval on a processor: no need to look */
+enum { UNSEEN_PATIENCE = 10 };    /* where nobody can tell idling from waiting for a processor */
 
 /* ---- start ---- */
 
@@ -102,7 +107,7 @@ bool player_start(struct player *pl, int stdin_fd)
     struct supervisor *s = pl->s;
     struct program *p = pl->program;
     pl->main.pid = 0;
-    pl->born = pl->stage_wall = now_s();
+    pl->born = now_s();
     const struct limits *l = &p->unit->limits;
     uint64_t cpu = (uint64_t)(l->load_cpu_s + l->program_cpu_s + l->cpu_s + l->quantum_s * p->unit->test_count) + 3;
     uint64_t space = l->memory > 0 ? l->memory + s->zygote_virtual : 0;
@@ -168,46 +173,25 @@ static bool learn_pid(struct player *pl)
 
 /* ---- clocks ---- */
 
-/* Seconds that one thread has waited for a processor (proc(5), schedstat: the second number, in nanoseconds). */
-static double thread_wait_s(int tasks, const char *name)
-{
-    char path[300], text[96];
-    snprintf(path, sizeof path, "%.250s/schedstat", name);
-    int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    unsigned long long ran, waited;
-    return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? (double)waited * 1e-9 : 0;
-}
-
-/* 1 for a thread that runs or waits for a processor now (proc(5), stat: the third field). The kernel adds a wait to
- * schedstat when it is over; one that goes on shows only here. */
-static double thread_is_runnable(int tasks, const char *name)
+/* Does a thread run or wait for a processor now (proc(5), stat: the third field)? */
+static bool thread_is_runnable(int tasks, const char *name)
 {
     char path[300], text[256];
     snprintf(path, sizeof path, "%.250s/stat", name);
     int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return 0;
+        return false;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (n <= 0)
-        return 0;
+        return false;
     text[n] = '\0';
     char *after = strrchr(text, ')'); /* the name may hold anything */
     return after != NULL && strncmp(after, ") R", 3) == 0;
 }
 
-/* A sum over all threads of a process. */
-static double over_threads(const struct player *pl, pid_t pid, double (*what)(int, const char *))
+static bool process_is_runnable(const struct player *pl, pid_t pid)
 {
-    if (pl->s->cfg->proc_dir < 0)
-        return 0;
     char name[32];
     snprintf(name, sizeof name, "%d/task", (int)pid);
     int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -215,14 +199,13 @@ static double over_threads(const struct player *pl, pid_t pid, double (*what)(in
     if (tasks == NULL) {
         if (fd >= 0)
             close(fd);
-        return 0;
+        return false;
     }
-    double sum = 0;
-    for (struct dirent *e = readdir(tasks); e != NULL; e = readdir(tasks))
-        if (e->d_name[0] != '.')
-            sum += what(dirfd(tasks), e->d_name);
+    bool found = false;
+    for (struct dirent *e = readdir(tasks); e != NULL && !found; e = readdir(tasks))
+        found = e->d_name[0] != '.' && thread_is_runnable(dirfd(tasks), e->d_name);
     closedir(tasks);
-    return sum;
+    return found;
 }
 
 /* With new processes allowed, the clock of one process is not enough. What is in the jail's /proc and is no guest of ours
@@ -330,21 +313,8 @@ static double cpu_of(const struct player *pl, const struct look *look)
     return look->waited + (first ? process_cpu_s(look->pid) : look->own);
 }
 
-/* Threads that wait side by side count more than once: that errs towards calling a program busy, and the CPU limits hold
- * it all the same. */
-static double wait_of(const struct player *pl, const struct look *look)
-{
-    return over_threads(pl, look->pid, thread_wait_s);
-}
-
-static double runnable_of(const struct player *pl, const struct look *look)
-{
-    return over_threads(pl, look->pid, thread_is_runnable);
-}
-
-/* Sum over all processes on one side; -1 where they cannot be seen. */
-static double over_side(const struct player *pl, enum side side,
-                        double (*what)(const struct player *, const struct look *))
+/* CPU time of all processes on one side; -1 where they cannot be seen. */
+static double side_cpu_s(const struct player *pl, enum side side)
 {
     struct looks looks;
     if (!look_around(pl, &looks))
@@ -352,7 +322,7 @@ static double over_side(const struct player *pl, enum side side,
     double sum = 0;
     for (size_t i = 0; i < looks.n; i++)
         if (looks.at[i].side == side)
-            sum += what(pl, &looks.at[i]);
+            sum += cpu_of(pl, &looks.at[i]);
     free(looks.at);
     return sum;
 }
@@ -365,71 +335,93 @@ static bool has_processes(const struct player *pl)
 
 double player_cpu_s(const struct player *pl)
 {
-    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, cpu_of) : -1;
+    double all = has_processes(pl) ? side_cpu_s(pl, PROGRAM_SIDE) : -1;
     return all >= 0 ? all : process_cpu_s(pl->main.pid);
 }
 
 double test_cpu_s(const struct player *pl)
 {
     /* only where the profile lets test code start processes */
-    double all = has_processes(pl) && pl->s->cfg->profile == PROFILE_SYSTEM ? over_side(pl, TEST_SIDE, cpu_of) : -1;
+    double all = has_processes(pl) && pl->s->cfg->profile == PROFILE_SYSTEM ? side_cpu_s(pl, TEST_SIDE) : -1;
     return all >= 0 ? all : process_cpu_s(pl->test_process.pid);
 }
 
-static double over_both_sides(const struct player *pl, double (*what)(const struct player *, const struct look *))
-{
-    const struct look main = {.pid = pl->main.pid}, test = {.pid = pl->test_process.pid};
-    double all = has_processes(pl) ? over_side(pl, PROGRAM_SIDE, what) : -1;
-    if (all < 0)
-        all = what(pl, &main);
-    if (pl->test_process.pid <= 0)
-        return all;
-    double tests = has_processes(pl) ? over_side(pl, TEST_SIDE, what) : -1;
-    return all + (tests >= 0 ? tests : what(pl, &test));
-}
-
-/* Waiting for a processor, until now. */
-static double wait_s(const struct player *pl)
-{
-    return over_both_sides(pl, wait_of);
-}
-
+/* Does anything of the program, or of the test that calls it, run or wait for a processor now? */
 static bool is_runnable(const struct player *pl)
 {
-    return over_both_sides(pl, runnable_of) > 0;
+    struct looks looks;
+    if (!has_processes(pl) || !look_around(pl, &looks))
+        return process_is_runnable(pl, pl->main.pid) ||
+               (pl->test_process.pid > 0 && process_is_runnable(pl, pl->test_process.pid));
+    bool found = false;
+    for (size_t i = 0; i < looks.n && !found; i++)
+        found = process_is_runnable(pl, looks.at[i].pid);
+    free(looks.at);
+    return found;
 }
 
-/* What the supervisor itself has waited for a processor. */
-static double own_wait_s(const struct player *pl)
+/* ---- idle time ---- */
+
+static double idle_limit(const struct player *pl)
 {
-    char name[32];
-    snprintf(name, sizeof name, "%d", (int)getpid());
-    return pl->s->cfg->proc_dir < 0 ? 0 : thread_wait_s(pl->s->cfg->proc_dir, name);
+    /* Loading is cut once and for all, so it is never cut by the short patience of a first pass. */
+    return pl->loaded ? pl->idle_limit : pl->program->unit->limits.idle_s;
 }
 
-/* Seconds of this stage in which the program may have waited for us. Two readings of the same: the kernel's, which knows
- * short waits, and how much later than asked for we woke up, which also knows a stopped or throttled supervisor and a
- * machine that stood still. */
-static double our_delay_s(const struct player *pl)
+/* The next spot check comes between a half and one and a half times the usual interval from now. One that took long,
+ * because there are many threads to look at, makes the next ones rarer. */
+static void plan_spot_check(struct player *pl, double now, double took)
 {
-    double waited = own_wait_s(pl) - pl->stage_own_wait;
-    return waited > pl->stage_late ? waited : pl->stage_late;
+    uint16_t dice = 0;
+    if (getrandom(&dice, sizeof dice, GRND_NONBLOCK) < 0)
+        dice = (uint16_t)(now * 1e7);
+    double usual = idle_limit(pl) / SPOT_CHECKS, longest = LONGEST_SLEEP_MS * 1e-3;
+    usual = usual < longest ? usual : longest;
+    usual = usual > took * SPOT_CHECKS ? usual : took * SPOT_CHECKS;
+    pl->spot_interval = usual * (0.5 + dice / 65536.0);
+    pl->spot_from = now;
 }
 
-static void new_stage(struct player *pl)
+static void forget_idle(struct player *pl, double spent)
 {
-    pl->stage_wall = now_s();
+    pl->idle = pl->still = 0;
+    pl->spot_spent = spent;
+    plan_spot_check(pl, now_s(), 0);
+}
+
+/* Has the stage been idle for longer than it may? `spent`: its CPU time. */
+static bool spot_check(struct player *pl, double now, double spent, bool unread)
+{
+    if (now < pl->spot_from + pl->spot_interval)
+        return false;
+    double ran = spent - pl->spot_spent, interval = pl->spot_interval;
+    pl->spot_spent = spent;
+    bool busy = unread || ran >= MOSTLY * (now - pl->spot_from);
+    if (pl->s->cfg->proc_dir < 0) {
+        /* Nobody can be seen waiting. Who waits for a processor gets one at times, who sleeps for long does not; the time
+         * of one who naps cannot be told from waiting, so there is more of it. */
+        pl->still = busy || ran > 0 ? 0 : pl->still + interval;
+        pl->idle += busy || ran > interval ? 0 : interval - ran;
+        plan_spot_check(pl, now, 0);
+        return pl->still > idle_limit(pl) || pl->idle > UNSEEN_PATIENCE * idle_limit(pl);
+    }
+    if (!busy && !is_runnable(pl))
+        pl->idle += interval;
+    plan_spot_check(pl, now, now_s() - now);
+    return pl->idle > idle_limit(pl);
+}
+
+void player_new_stage(struct player *pl)
+{
     pl->left_s = pl->test_limit;
-    pl->stage_late = 0;
+    forget_idle(pl, 0);
     if (!pl->watched)
         return;
     pl->stage_cpu = player_cpu_s(pl);
-    pl->stage_wait = wait_s(pl);
-    pl->stage_own_wait = own_wait_s(pl);
     pl->stage_test_cpu = pl->test_process.pid > 0 ? test_cpu_s(pl) : 0;
 }
 
-static void check_clocks(struct player *pl, bool waiting_for_us)
+static void check_clocks(struct player *pl, bool waiting_for_us, bool unread)
 {
     double wall = now_s();
     pl->seen_cpu = player_cpu_s(pl);
@@ -437,7 +429,6 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
     bool testing = pl->test_process.pid > 0 && !pl->test_process.gone;
     double test_cpu = testing ? test_cpu_s(pl) - pl->stage_test_cpu : 0;
     const struct limits *l = &pl->program->unit->limits;
-    double spent = player_cpu + test_cpu;
     pl->left_s = (pl->loaded ? pl->test_limit : pl->load_limit) - player_cpu;
     if (player_cpu > (pl->loaded ? pl->test_limit : pl->load_limit)) {
         pl->cut = CUT_CPU;
@@ -455,12 +446,9 @@ static void check_clocks(struct player *pl, bool waiting_for_us)
         pl->cut = CUT_PROTOCOL;
         return;
     }
-    /* Loading is cut once and for all, so it is never cut by the short patience of a first pass. */
-    double idle_limit = pl->loaded ? pl->idle_limit : l->idle_s;
-    if (waiting_for_us || wall - pl->stage_wall - spent < idle_limit)
-        return;
-    if (wall - pl->stage_wall - spent - (wait_s(pl) - pl->stage_wait) - our_delay_s(pl) > idle_limit &&
-        !is_runnable(pl))
+    if (waiting_for_us)
+        forget_idle(pl, player_cpu + test_cpu);
+    else if (spot_check(pl, wall, player_cpu + test_cpu, unread))
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
@@ -639,11 +627,12 @@ static int slurp(struct player *pl, int fd, struct bytes *in)
     }
 }
 
-static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut)
+/* True: there may be more. */
+static bool drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut)
 {
     static uint8_t chunk[CHUNK];
     if (*fd < 0)
-        return;
+        return false;
     /* bounded rounds: a program that prints without end must not keep us from our clocks */
     for (int round = 0; round < 32; round++) {
         ssize_t n = read(*fd, chunk, sizeof chunk);
@@ -652,7 +641,7 @@ static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut)
         if (n == 0)
             close_fd(fd);
         if (n <= 0)
-            return;
+            return false;
         size_t room = cap > into->size ? cap - into->size : 0;
         size_t keep = (size_t)n < room ? (size_t)n : room;
         if (keep < (size_t)n)
@@ -660,13 +649,14 @@ static void drain_output(int *fd, struct bytes *into, uint32_t cap, bool *cut)
         if (keep > 0)
             (void)bytes_add(into, chunk, keep);
     }
+    return true;
 }
 
-static void drain_outputs(struct player *pl)
+static bool drain_outputs(struct player *pl)
 {
     struct program *p = pl->program;
-    drain_output(&pl->out, &p->out, p->unit->limits.output, &p->out_cut);
-    drain_output(&pl->err, &p->err, p->unit->limits.output, &p->err_cut);
+    bool more = drain_output(&pl->out, &p->out, p->unit->limits.output, &p->out_cut);
+    return drain_output(&pl->err, &p->err, p->unit->limits.output, &p->err_cut) || more;
 }
 
 /* Send what the socket takes of `out`. */
@@ -758,6 +748,9 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         if (pl->left_s * 1000 < (double)ms)
             ms = pl->left_s > 0 ? (long)(pl->left_s * 1000) + 1 : 1;
         timeout.tv_nsec = ms * 1000000L;
+        double due = pl->spot_from + pl->spot_interval - now_s();
+        if (due * 1e9 < (double)timeout.tv_nsec)
+            timeout.tv_nsec = due > 0 ? (long)(due * 1e9) : 0;
         if (pl->deaf_since <= 0 && (pl->interactive || pl->bulky || pl->outgoing.size > 0))
             fds[n++] =
                 (struct pollfd){.fd = pl->sock, .events = (short)(POLLIN | (pl->outgoing.size > 0 ? POLLOUT : 0))};
@@ -771,11 +764,7 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
             fds[n++] = (struct pollfd){.fd = pl->test_sock,
                                        .events = (short)(POLLIN | (pl->test_outgoing.size > 0 ? POLLOUT : 0))};
     }
-    double asleep = now_s();
     int ready = ppoll(fds, (nfds_t)n, &timeout, unblocked);
-    double late = now_s() - asleep - (double)timeout.tv_nsec * 1e-9;
-    if (late > 0)
-        pl->stage_late += late;
     if (ready <= 0)
         reap(pl); /* a signal, or a good moment to look */
     if (pl->main.gone)
@@ -786,9 +775,8 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
                 return;
             pl->watched = true;
             pl->stage_cpu = 0; /* since its birth: nothing has been heard yet, or nothing was looked at */
-            pl->stage_wait = 0;
-            pl->stage_own_wait = own_wait_s(pl); /* what came before may have been another player's */
             pl->left_s = pl->test_limit;
+            forget_idle(pl, 0);
         }
         return;
     }
@@ -819,14 +807,14 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         push(pl->sock, &pl->outgoing);
         push(pl->test_sock, &pl->test_outgoing);
     }
-    drain_outputs(pl);
+    bool unread = drain_outputs(pl);
     for (int i = 0; i < n; i++)
         if (fds[i].fd == pl->s->listener && (fds[i].revents & POLLIN))
             receive_notification(pl);
     if (progress)
-        new_stage(pl);
+        player_new_stage(pl);
     else if (pl->cut == NOT_CUT)
-        check_clocks(pl, waiting_for_us);
+        check_clocks(pl, waiting_for_us, unread);
 }
 
 static void hear_the_rest(struct player *pl)
@@ -849,7 +837,7 @@ void player_pump(struct player *pl, enum until until)
         if (!learn_pid(pl))
             return;
         pl->watched = true;
-        pl->stage_own_wait = own_wait_s(pl);
+        forget_idle(pl, 0);
     }
     for (;;) {
         if (pl->main.gone) {

@@ -293,9 +293,11 @@ static void probe_namespaces(const struct trial *trial)
     mechanism("mounts in new namespaces", trial->mounted, "%s%s%s", trial->mounted ? "" : strerror(trial->error),
               trial->mounted ? "" : "; ", trial->mounted ? "" : namespace_remedy(trial->error));
     mechanism("proc in a pid namespace", trial->proc, "%s",
-              trial->proc     ? ""
-              : trial->cloned ? "a container masks parts of /proc: waiting for a processor cannot be told from idling"
-                              : "no pid namespace");
+              trial->proc ? ""
+              : trial->cloned
+                  ? "a container masks parts of /proc: idle time is told by CPU time alone, and a program that sleeps "
+                    "again and again is cut after ten times idle_s"
+                  : "no pid namespace");
 }
 
 static void probe_seccomp(bool *has_filter)

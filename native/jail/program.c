@@ -279,10 +279,8 @@ static bool run_proxied(struct player *pl, uint32_t position)
     pl->proxied = (int)position;
     pl->proxy_done = false;
     pl->call_open = false;
-    pl->stage_wall = now_s();
-    double before = player_cpu_s(pl);
-    pl->stage_cpu = before;
-    pl->stage_test_cpu = test_cpu_s(pl);
+    player_new_stage(pl);
+    double before = pl->stage_cpu;
     if (bytes_add_frame(&pl->test_outgoing, 'G', 0, t->number, NULL, 0) < 0)
         return false;
     player_pump(pl, UNTIL_PROXY);

@@ -202,11 +202,12 @@ struct player {
     int syscall_number;
     double load_limit, test_limit, idle_limit;
     double own_limit; /* CPU seconds for the test's own code, in its test process */
-    double stage_cpu, stage_test_cpu, stage_wall, stage_wait, born;
-    double stage_own_wait, stage_late; /* the supervisor's own: for a processor, and at waking up (our_delay_s) */
-    double left_s;                     /* of the stage's CPU limit, at the last look */
-    double seen_cpu;                   /* at the last look: the program's processes together */
-    double deaf_since;                 /* when its socket ended while it lived on; 0: it has not */
+    double stage_cpu, stage_test_cpu, born;
+    double idle, still;                          /* of the stage: in all, and without a break */
+    double spot_from, spot_interval, spot_spent; /* the next look for idleness, and the CPU time at the last */
+    double left_s;                               /* of the stage's CPU limit, at the last look */
+    double seen_cpu;                             /* at the last look: the program's processes together */
+    double deaf_since;                           /* when its socket ended while it lived on; 0: it has not */
 };
 
 double now_s(void);
@@ -222,6 +223,8 @@ bool player_start(struct player *pl, int stdin_fd);
 /* Until: it is gone (UNTIL_GONE), all queued requests are answered (UNTIL_ANSWERED), the proxied test is settled. */
 enum until { UNTIL_GONE, UNTIL_ANSWERED, UNTIL_PROXY };
 void player_pump(struct player *pl, enum until until);
+/* The clocks start anew: what follows has limits of its own. */
+void player_new_stage(struct player *pl);
 /* Kill and reap the program's process now; player_end is still owed. */
 void player_kill(struct player *pl);
 /* Kill, reap, account to the program, close. */
