@@ -1,7 +1,7 @@
 """A language model small enough to be trained from nothing on one core: the model, its supervised start, its answers.
 
-The model has the Qwen3 architecture and 0.1 to 0.7 million parameters, in float32. Everything runs in one thread: with more,
-models of this size are slower, and sums come out in another order.
+The model has the Qwen3 architecture and 0.1 to 0.7 million parameters, in float32. Everything runs in one thread: with
+more, models of this size are slower, and sums come out in another order.
 """
 
 from __future__ import annotations
@@ -107,9 +107,12 @@ def _tensors(tokenizer: Any, examples: Sequence[Example]) -> tuple[Any, Any]:
     """Token ids, padded on the right, and labels, -100 where there is nothing to learn."""
     import torch
 
+    # In one call each: calling a tokenizer costs more than the text does.
+    questions = tokenizer([question for question, _ in examples])["input_ids"]
+    programs = tokenizer([program for _, program in examples])["input_ids"]
     rows = [
-        (tokenizer(question)["input_ids"], [*tokenizer(program)["input_ids"], tokenizer.eos_token_id])
-        for question, program in examples
+        (question, [*program, tokenizer.eos_token_id])
+        for question, program in zip(questions, programs, strict=True)
     ]
     width = max(len(question) + len(program) for question, program in rows)
     ids = torch.full((len(rows), width), tokenizer.pad_token_id, dtype=torch.long)

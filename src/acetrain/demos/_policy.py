@@ -56,7 +56,7 @@ class Settings:
     forged: float = 0.0
     supervised_steps: int = 600
     supervised_rate: float = 4e-3
-    steps: int = 80
+    steps: int = 60
     learning_rate: float = 1e-3
     samples: int = 64
     tasks_per_pair: int = 1
