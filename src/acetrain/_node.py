@@ -16,9 +16,10 @@ closed, whatever ended its user, and after `IDLE_S` without work. To end, it tak
 a user at the door, and removes the socket; so nobody can be lost between finding and connecting. If the judge itself
 is killed, its sandbox's workers end with it, and users start another one and ask again, once.
 
-Talking. Frames of a length (4 bytes, big-endian) and JSON. A request holds tests and programs; the answer comes as
-frames of scores in order, an empty one as a sign of life every few seconds, and a last one. A user that hears nothing
-for `SILENCE_S` gives that judge up. A user that goes away in the middle takes its waiting programs along.
+Talking. Frames of a length (4 bytes, big-endian) and JSON. A request holds tests and programs (a step with very long
+ones makes several, one after the other); the answer comes as frames of scores in order, an empty one as a sign of life
+every few seconds, and a last one. A user that hears nothing for `SILENCE_S` gives that judge up. A user that goes away
+in the middle takes its waiting programs along.
 
 Fork. A child closes its copies of the connections and makes its own.
 
@@ -34,6 +35,7 @@ import hashlib
 import json
 import logging
 import os
+import resource
 import select
 import socket
 import stat
@@ -61,6 +63,9 @@ SILENCE_S = 60.0
 START_S = 120.0
 BATCH_S = 0.2
 MAX_FRAME = 1 << 30
+REQUEST_CHARS = 64 << 20
+MOST_IDLE = 8
+BUSY_S = 0.2
 
 _LENGTH = struct.Struct(">I")
 
@@ -117,12 +122,19 @@ class NodeJudge:
             SandboxError: the judge cannot be started or reached.
         """
         if not self._met:
-            self._give_back(self._connection())
+            try:
+                self._give_back(self._connection())
+            except OSError as error:
+                raise SandboxError(f"the node's judge cannot be reached: {error}") from error
             self._met = True
         return self
 
     def scores(self, jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Score]:
         """One score per (program, tests), in order. A judge that is lost is started again once."""
+        for part in _parts(jobs):
+            yield from self._scores(part)
+
+    def _scores(self, jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Score]:
         done = 0
         trouble = ""
         for _ in range(2):
@@ -222,13 +234,33 @@ class NodeJudge:
 
     def _give_back(self, connection: socket.socket) -> None:
         with self._lock:
-            self._idle.append(connection)
+            if len(self._idle) < MOST_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _forget(self) -> None:
         """In a forked child: the connections are the parent's."""
         for connection in self._idle:
             connection.close()
         self._fresh()
+
+
+def _parts(jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Sequence[tuple[str, Asserts]]]:
+    """Jobs by requests of bounded size. Nearly always there is one."""
+    begin = size = 0
+    seen: set[int] = set()
+    for end, (program, tests) in enumerate(jobs):
+        more = len(program)
+        if id(tests) not in seen:
+            seen.add(id(tests))
+            more += sum(map(len, tests._texts()))
+        if size and size + more > REQUEST_CHARS:
+            yield jobs[begin:end]
+            begin, size, seen = end, 0, {id(tests)}
+            more = len(program) + sum(map(len, tests._texts()))
+        size += more
+    yield jobs[begin:]
 
 
 def _request(jobs: Sequence[tuple[str, Asserts]]) -> dict[str, Any]:
@@ -246,11 +278,19 @@ def _place(directory: Path | None) -> Path:
         if named:
             directory = Path(named)
         else:
-            runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+            # Containers and batch systems often pass on the name of a runtime directory that is not there.
+            runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+            if not (os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK)):
+                runtime = tempfile.gettempdir()
             directory = Path(runtime) / f"acetrain-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    found = directory.lstat()
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        found = directory.lstat()
+    except OSError as error:
+        raise SandboxError(
+            f"{directory} cannot hold the node's judge: {error.strerror}; name another directory in {DIRECTORY}"
+        ) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise SandboxError(
             f"{directory} must be a directory of this user's alone (mode 0700) to hold the node's judge; "
@@ -401,6 +441,11 @@ def main() -> None:
     except Exception as error:
         _say({"error": f"{type(error).__name__}: {error}"})
     else:
+        # Many processes with many threads each may ask at once, a connection for each.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         _say({"listening": True})
         with sandbox:
             _Service(sandbox, listener, path, told["linger_s"]).run()
@@ -435,6 +480,9 @@ class _Service:
                 if self._nobody() and self._ended():
                     return
                 continue
+            except OSError:  # no descriptor is free: whoever knocks waits, and those inside are served
+                time.sleep(BUSY_S)
+                continue
             self._admit(connection)
 
     def _admit(self, connection: socket.socket) -> None:
@@ -444,7 +492,13 @@ class _Service:
         connection.settimeout(None)
         with self._lock:
             self._users += 1
-        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+        except RuntimeError:  # no thread is free: the user will ask again
+            connection.close()
+            with self._lock:
+                self._users -= 1
+            time.sleep(BUSY_S)
 
     def _nobody(self) -> bool:
         with self._lock:

@@ -25,6 +25,7 @@ UNJUDGED = "unjudged"
 BAD_TESTS = "bad_tests"
 
 MAX_PROGRAM = 1 << 20
+MAX_ANSWER = 4 << 20  # characters; no thinking is that long, and a list of fences costs time to read
 MAX_TESTS_TEXT = 8 << 20  # the sandbox takes more; a list of tests of this size is an accident
 
 logger = logging.getLogger("acetrain")
@@ -37,8 +38,8 @@ class Score:
     Attributes:
         status: "passed" when every test passed; otherwise the status of the first test that was run and did not
             (`acesandbox.Status`). Without a verdict: "no_code" (the answer has no program), "unreadable" (a program
-            with a NUL, a lone surrogate, or of more than 2**20 bytes), "unjudged" (our fault) or "bad_tests" (the
-            data's).
+            with a NUL, a lone surrogate, or of more than 2**20 bytes; an answer of more than 2**22 characters),
+            "unjudged" (our fault) or "bad_tests" (the data's).
         passed, tests: how many of how many tests passed, without those that the prompt showed if they are left out.
         sealed: of the tests, those that were judged where the program could not forge. Where nothing was run nothing
             was forged, so all of them.
@@ -240,12 +241,17 @@ def score_all(
             scores[number] = Score(BAD_TESTS, why=str(asserts))
             continue
         try:
-            program = extract_code(completion_text(completion), prefilled)
+            answer = completion_text(completion)
+            long = len(answer) > MAX_ANSWER
+            program = None if long else extract_code(answer, prefilled)
         except Exception as error:  # a bug of ours must not end a training run
             logger.warning("no program could be extracted from an answer", exc_info=True)
             scores[number] = Score(UNJUDGED, why=f"extraction failed: {type(error).__name__}: {error}")
             continue
-        if program is None:
+        if long:
+            why = f"the answer has {len(answer):,} characters; the limit is {MAX_ANSWER:,}"
+            scores[number] = Score(UNREADABLE, tests=len(asserts), sealed=len(asserts), why=why)
+        elif program is None:
             scores[number] = Score(NO_CODE, tests=len(asserts), sealed=len(asserts))
         elif (refusal := _refused(program)) is not None:
             scores[number] = Score(UNREADABLE, tests=len(asserts), sealed=len(asserts), why=refusal)

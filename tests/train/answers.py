@@ -24,6 +24,8 @@ HOSTILE = {
     "lone surrogate": block("def add(a, b):\n    return '\ud800'"),
     "lone surrogate in prose": "\udfff" + WRONG,
     "huge": block("x = '" + "a" * 3_000_000 + "'"),
+    "endless": "```python\n" * (1 << 20),
+    "not UTF-8": block("def add(a, b):\n    return '" + b"\xff\xfe".decode("utf-8", "surrogateescape") + "'"),
     "deep": block("x = " + "(" * 50_000),
     "exits": block("import os\nos._exit(0)"),
     "exits in the call": block("import os\ndef add(a, b):\n    os._exit(0)"),

@@ -7,6 +7,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from fractions import Fraction
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ from acedata._errors import BadInput
 from acedata._mutants import mutants
 from acesandbox import Sandbox, SandboxError
 from acetrain._benchmarks import open_benchmark
-from acetrain._evaluate import Evaluation, Judged, Task, evaluate, ladder, open_sandbox, score_by_tests
+from acetrain._benchmarks._bigcodebench import LIMITS
+from acetrain._evaluate import (
+    Evaluation,
+    Judged,
+    Numbers,
+    Task,
+    evaluate,
+    ladder,
+    open_sandbox,
+    score_by_tests,
+)
 from acetrain._samples import Samples
 from tests.plain_judge import PlainJudge
 from tests.train import published
@@ -79,7 +90,18 @@ def test_verdicts_equal_the_labels_of_several_models(tmp_path: Path) -> None:
     rows, different, found = ldb(tmp_path, step=9)
     assert rows > 150 and {False, True} == {one.passed for task in found.tasks for one in task.samples}
     assert not [pair for pair in different if not explained(*pair)]
-    assert found.headline() is not None and "published benchmark has 164" in "".join(found.notes) + "164"
+    numbers = found.headline()
+    assert numbers is not None
+    closed_forms(found, numbers)
+
+
+def closed_forms(found: Evaluation, numbers: Numbers) -> None:
+    """pass@k of real verdicts, in whole numbers instead of the estimator's logarithms."""
+    least = min(task.n for task in found.tasks)
+    assert list(numbers.oracle) == ladder(least)
+    for k, cell in numbers.oracle.items():
+        exact = [1 - Fraction(comb(task.n - sum(task.passed), k), comb(task.n, k)) for task in found.tasks]
+        assert cell.value == pytest.approx(float(sum(exact) / len(exact)), rel=1e-12)
 
 
 @pytest.mark.slow
@@ -97,6 +119,7 @@ def test_all_1650_labels_of_several_models(tmp_path: Path) -> None:
         for task_id, listed in by_task_of_ldb().items()
     ]
     assert numbers.average.value == pytest.approx(sum(means) / len(means), abs=1e-12)
+    closed_forms(found, numbers)
 
 
 def by_task_of_ldb() -> dict[str, list[Row]]:
@@ -184,21 +207,26 @@ def test_mbpp_references_pass_and_their_mutants_as_a_plain_interpreter_says(tmp_
 
 @pytest.mark.slow
 @pytest.mark.workloads
-def test_all_mbpp_references(tmp_path: Path) -> None:
+def test_all_mbpp_references_and_mutants(tmp_path: Path) -> None:
     rows = published.rows("mbpp_canonical")
-    samples = [{"task_id": row["task_id"], "solution": row["program"]} for row in rows]
-    found = judged("mbpp", tmp_path, [published.mbpp(row) for row in rows], samples)
-    wrong = [task.task_id for task in found.tasks if task.passed != [True]]
-    # Two references do not load in a plain interpreter either (they need what the language has lost); one is slow.
+    # A reference that fails in a plain interpreter is labelled so: each of these does.
+    with PlainJudge() as plain:
+        wrong = {
+            row["task_id"]
+            for row in rows
+            if not all(
+                outcome.passed
+                for outcome in plain.judge(
+                    row["program"], row["test_kind"], row["tests"], row["entry_point"], seconds=3.0
+                )
+            )
+        }
     assert len(wrong) <= 3, wrong
+    rows = [row for row in rows if row["task_id"] not in wrong]
+    against_plain("mbpp", tmp_path, rows, published.mbpp, 2, None)
 
 
 # ---- BigCodeBench ----
-
-# What a jail without the system's programs and its own network may answer otherwise (docs/fidelity.md).
-_SYSTEM = re.compile(
-    r"\b(socket|subprocess|multiprocessing|http|urllib|ftplib|smtplib|os\.system|psutil|chmod|ps)\b|permission"
-)
 
 
 def bigcodebench(
@@ -222,24 +250,17 @@ def bigcodebench(
 def test_bigcodebench_functions_without_their_imports_pass_calibrated(tmp_path: Path) -> None:
     rows, different, found = bigcodebench(tmp_path, step=25, first=1)
     assert len(rows) > 10 and not found.reasons
-    assert not [
-        (row["task_id"], one)
-        for row, one in different
-        if not _SYSTEM.search(row["program"] + row["tests"][0])
-    ]
+    assert not [(row["task_id"], one) for row, one in different]
 
 
 @pytest.mark.slow
 @pytest.mark.workloads
 def test_all_bigcodebench_standard_library_rows(tmp_path: Path) -> None:
     rows, different, found = bigcodebench(tmp_path, step=1)
-    assert not found.reasons
-    unexplained = [
-        (row["task_id"], one)
-        for row, one in different
-        if not _SYSTEM.search(row["program"] + row["tests"][0])
-    ]
-    assert len(unexplained) <= len(rows) // 100, unexplained
+    assert len(rows) == 300 and not found.reasons
+    assert not [(row["task_id"], one) for row, one in different]
+    # One reference waits for a minute: none may be near the limits that are set for its sake.
+    assert max(one.cpu_s for task in found.tasks for one in task.samples) < LIMITS.program_cpu_s / 2
 
 
 def test_missing_modules_are_listed_and_there_is_no_number(tmp_path: Path) -> None:
@@ -467,3 +488,20 @@ def test_faults_between_files_are_named(tmp_path: Path) -> None:
         BadInput, match=r"g\.jsonl line 2: a second greedy sample of 1; the first is at .*line 1"
     ):
         samples.add(greedy, greedy=True)
+
+
+def test_the_public_names_are_there_and_work(tmp_path: Path) -> None:
+    from acetrain import evaluation
+
+    names = {name for name in vars(evaluation) if not name.startswith("_")}
+    assert sorted(evaluation.__all__) == sorted(names) and len(set(evaluation.__all__)) == len(
+        evaluation.__all__
+    )
+    benchmark = evaluation.open_benchmark("mbpp", published.write(tmp_path / "b.jsonl", [ECHO]))
+    samples = evaluation.Samples(
+        published.write(tmp_path / "s.jsonl", [{"task_id": 1, "solution": "def f(x): return x"}]),
+        benchmark.spec.prefix,
+    )
+    with evaluation.open_sandbox(benchmark.spec, workers=1) as sandbox:
+        found = evaluation.evaluate(benchmark, samples, sandbox)
+    assert "| Oracle | 1 | 100.0" in evaluation.markdown(evaluation.table([found]))

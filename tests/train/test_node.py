@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -246,6 +249,151 @@ def test_frames_keep_what_they_hold() -> None:
         assert _receive(theirs) == {"text": "\ud800 ä \0"}
         ours.close()
         assert _receive(theirs) is None
+
+
+def test_long_programs_go_in_several_requests(
+    judge: Callable[..., NodeJudge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = judge()
+    asked: list[int] = []
+    ask = user._ask
+
+    def counted(jobs: Any) -> Iterator[Score]:
+        asked.append(len(jobs))
+        return ask(jobs)
+
+    monkeypatch.setattr(user, "_ask", counted)
+    monkeypatch.setattr("acetrain._node.REQUEST_CHARS", 2000)
+    other = Asserts([*TESTS, "assert add(5, 5) == 10"])
+    jobs = [
+        (f"def add(a, b):\n    return a + b + {n % 2}\n#{'x' * 300 * (n % 5)}", JOB[1] if n < 10 else other)
+        for n in range(20)
+    ]
+    assert [score.all_passed for score in user.scores(jobs)] == [n % 2 == 0 for n in range(20)]
+    assert len(asked) > 3 and sum(asked) == 20
+    asked.clear()
+    assert list(user.scores([])) == [] and asked == []
+    big = [("#" + "y" * 3000, JOB[1])] * 2
+    assert [score.passed for score in user.scores(big)] == [0, 0] and asked == [1, 1]
+
+
+def test_a_judge_without_a_free_descriptor_serves_those_it_has(judge: Callable[..., NodeJudge]) -> None:
+    user = judge(linger_s=5.0)
+    pid = user.pid()
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, hard))
+    strangers = []
+    try:
+        for _ in range(12):
+            strangers.append(socket.socket(socket.AF_UNIX))
+            strangers[-1].connect(str(user.socket_path))
+        time.sleep(1.0)  # it has tried to let them all in
+        assert next(iter(user.scores([JOB]))).all_passed and not gone(pid)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        for one in strangers:
+            one.close()
+    assert next(iter(user.scores([JOB]))).all_passed and user.pid() == pid
+
+
+def test_sixty_threads_and_many_processes_share_one_judge(judge: Callable[..., NodeJudge]) -> None:
+    user = judge()
+    pid = user.pid()
+    code = (
+        "import pickle, sys, threading\n"
+        "from acesandbox import Asserts\n"
+        "user, tests = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "jobs = [(f'def add(a, b):\\n    return a + b + {n % 3}', Asserts(tests)) for n in range(6)]\n"
+        "wrong = []\n"
+        "def ask():\n"
+        "    said = [score.all_passed for score in user.scores(jobs)]\n"
+        "    if said != [n % 3 == 0 for n in range(6)]: wrong.append(said)\n"
+        "threads = [threading.Thread(target=ask) for _ in range(15)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "assert not wrong, wrong[0]\n"
+        "assert len(user._idle) <= 8\n"
+        "print(user.pid())\n"
+    )
+    words = [sys.executable, "-c", code, pickle.dumps((user, TESTS)).hex()]
+    processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert {int(text) for text in said} == {pid}
+
+
+def test_what_lies_where_the_socket_should_be_is_no_judge(judge: Callable[..., NodeJudge]) -> None:
+    user = judge()
+    path = user.socket_path
+    path.write_text("a file")  # connecting is refused, as it is where a judge was killed
+    assert next(iter(user.scores([JOB]))).all_passed
+    os.kill(user.pid(), signal.SIGKILL)
+    assert path.is_socket()
+    user.close()
+    assert next(iter(user.scores([JOB]))).all_passed, "a dead judge's socket is in nobody's way"
+
+
+def test_a_runtime_directory_that_is_not_there_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = f"acetrain-{os.getuid()}"
+    with tempfile.TemporaryDirectory() as short:  # a socket's address is a hundred bytes at most
+        place = Path(short)
+        monkeypatch.delenv("ACETRAIN_JUDGE_DIR", raising=False)
+        monkeypatch.setattr("tempfile.tempdir", short)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(place / "missing"))
+        assert NodeJudge().socket_path.parent == place / own
+        (place / "run").mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(place / "run"))
+        assert NodeJudge().socket_path.parent == place / "run" / own
+        monkeypatch.setenv("ACETRAIN_JUDGE_DIR", str(place / "missing" / "judge"))
+        with pytest.raises(SandboxError, match=r"missing/judge cannot hold .* in ACETRAIN_JUDGE_DIR"):
+            NodeJudge().open()
+
+
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "judge"
+    place.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        os.chown(place, 65534, 65534)
+    else:  # an ordinary user cannot give one away: it becomes another user instead
+        monkeypatch.setattr(os, "getuid", lambda: 65534)
+    with pytest.raises(SandboxError, match="directory of this user's alone"):
+        NodeJudge(directory=place).open()
+
+
+def test_a_full_disk_is_our_fault_and_says_so(
+    judge: Callable[..., NodeJudge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = judge()
+    place = user.socket_path.parent
+
+    def full(path: Path) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("acetrain._node._locked", full)
+        with pytest.raises(SandboxError, match="No space left"):
+            user.open()
+        assert [score.status for score in user.scores([JOB])] == ["unjudged"]
+    # The judge's own log on a full disk: it starts all the same.
+    user.socket_path.with_suffix(".log").symlink_to("/dev/full")
+    assert next(iter(user.scores([JOB]))).all_passed and place.is_dir()
+
+
+def test_an_interrupt_in_the_middle_leaves_the_judge_for_the_next_call(
+    judge: Callable[..., NodeJudge],
+) -> None:
+    user = judge()
+    pid = user.pid()
+    slow = [(HANGING + f"# {n}", JOB[1]) for n in range(12)]
+    for _ in range(2):
+        timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(user.scores(slow))
+        timer.join()
+        assert next(iter(user.scores([JOB]))).all_passed
+    assert user.pid() == pid
 
 
 def test_a_directory_that_others_may_enter_is_refused(tmp_path: Path) -> None:

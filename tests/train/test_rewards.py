@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -273,6 +275,66 @@ def _name(pid: int) -> str:
 
 
 # How it lives in a trainer.
+
+
+def test_an_interrupt_in_the_middle_of_a_step_leaves_a_reward_that_works() -> None:
+    others = set(_children())
+    reward = RuleReward(limits=QUICK, workers=2)
+    slow = [block(f"def add(a, b):\n    while True:\n        pass  # {n}") for n in range(16)]
+    try:
+        assert ask(reward, [RIGHT]) == [1.0]
+        for _ in range(2):
+            timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                ask(reward, slow)
+            timer.join()
+            assert ask(reward, [RIGHT, HALF, WRONG]) == [1.0, 0.0, 0.0]
+    finally:
+        reward.close()
+    assert set(_children()) <= others
+
+
+def test_sixty_threads_share_one_reward() -> None:
+    reward = RuleReward("pass_rate", limits=QUICK, workers=2)
+    found: list[list[float | None]] = []
+    try:
+        threads = [
+            threading.Thread(target=lambda: found.append(ask(reward, [RIGHT, HALF, WRONG, ""])))
+            for _ in range(60)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        reward.close()
+    assert found == [[1.0, 0.5, 0.0, 0.0]] * 60
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_that_ends_like_any_program_takes_nothing_along() -> None:
+    # A data loader's worker is forked while the reward is open, and ends: its copies are its own.
+    code = (
+        "import os, sys\n"
+        "from acetrain import RuleReward\n"
+        f"tests, right, wrong = {TESTS!r}, {RIGHT!r}, {WRONG!r}\n"
+        "reward = RuleReward(workers=1)\n"
+        "asked = {'test_cases': [tests, tests]}\n"
+        "assert reward(['p'] * 2, [right, wrong], **asked) == [1.0, 0.0]\n"
+        "for turn in range(3):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        if turn == 2: del reward\n"
+        "        sys.exit(0)\n"
+        "    assert os.waitpid(pid, 0)[1] == 0\n"
+        "    assert reward(['p'] * 2, [right, wrong], **asked) == [1.0, 0.0]\n"
+        "print('done')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout == "done\n", run.stderr
 
 
 def test_the_log_has_the_same_names_in_every_call(sandbox: Sandbox) -> None:

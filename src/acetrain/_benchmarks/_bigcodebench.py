@@ -18,12 +18,14 @@ from acesandbox import Limits, UnitTests
 
 from ._problem import Problem, Spec, foreign_modules, task_id_of, text_of
 
+# Its harness gives a task 240 s by the wall, waiting included: one reference waits for a minute. A minute of computing is
+# twice what any reference needs.
 LIMITS = Limits(
-    cpu_s=30.0,
-    program_cpu_s=30.0,
-    load_cpu_s=30.0,
-    judge_cpu_s=30.0,
-    idle_s=30.0,
+    cpu_s=60.0,
+    program_cpu_s=60.0,
+    load_cpu_s=60.0,
+    judge_cpu_s=60.0,
+    idle_s=240.0,
     memory_mb=8192,
     processes=64,
 )
