@@ -17,7 +17,6 @@ from acetrain._local_model import TransformersBackend
 from tests.train import published
 from tests.train.model_answers import problem
 
-torch = pytest.importorskip("torch", reason="the packages of [train] are not installed")
 LETTERS = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \n.,:;=+-*/'\"()[]{}<>|`_#!?%&$@\\^~"
 )
@@ -26,6 +25,7 @@ LETTERS = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A model of random weights with a tokenizer of single characters, saved as any model is."""
+    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
@@ -78,6 +78,7 @@ def texts(folder: str, path: Path, problems: int, batch: int, **more: Any) -> li
 
 
 def test_a_greedy_answer_is_the_models_most_likely_text_in_every_batch(folder: str, tmp_path: Path) -> None:
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     # 12 problems: prompts of two lengths, so that batches are padded.

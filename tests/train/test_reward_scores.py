@@ -195,3 +195,73 @@ def test_the_command_chooses_by_the_reward_model(tmp_path: Path) -> None:
     [found] = json.loads((tmp_path / "out" / "report.json").read_text())["evaluations"]
     best = {k: cell["value"] for k, cell in found["headline"]["best_of"]["long"].items()}
     assert best == {"1": pytest.approx(0.25), "2": pytest.approx(0.5), "4": pytest.approx(1.0)}
+
+
+# ---- models ----
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sequence classifier of random weights, as anybody's reward model is saved."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForSequenceClassification
+
+    known = ["<pad>", "<eos>", "<unk>", *map(chr, range(10, 127))]
+    plain = Tokenizer(models.WordLevel({text: n for n, text in enumerate(known)}, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    plain.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}<eos>{% endfor %}"
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(known),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+        num_labels=1,
+    )
+    path = tmp_path_factory.mktemp("classifier")
+    Qwen3ForSequenceClassification(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+def test_any_sequence_classifier_chooses(classifier: str, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    programs = {n: [f"def f{n}(x):\n    return x + {k}" for k in (n, n + 1, n + 2)] for n in range(2)}
+    bench, samples = made(tmp_path, programs)
+    line = ["evaluate", "-b", f"humaneval={tmp_path / 'b.jsonl'}", "--samples", samples.path]
+    for format in ("raw", "pair-1"):
+        rm = f"rm-{format}={classifier},format={format},device=cpu"
+        assert main([*line, "--rm", rm, "--out", str(tmp_path / "out"), "--workers", "1"]) == 0
+        said = rows(tmp_path / "out" / f"humaneval.rm-{format}.scores.jsonl")
+        model = AutoModelForSequenceClassification.from_pretrained(classifier, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(classifier)
+        for asked, listed in zip(bench, said, strict=True):
+            for program, score in zip(programs[int(asked.task_id[-1])], listed, strict=True):
+                text = tokenizer.apply_chat_template(list(chat_of(asked, program, format)), tokenize=False)
+                ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+                with torch.inference_mode():
+                    assert score == pytest.approx(float(model(ids).logits[0, 0]), abs=1e-5)
+
+
+def test_openrlhfs_form_sends_whole_texts(classifier: str, tmp_path: Path) -> None:
+    bench, samples = made(tmp_path, {0: ["ab", "abcd"]})
+    with served(lambda path, body: {"rewards": [float(len(text)) for text in body["query"]]}) as (url, asked):
+        rater = Named.read(f"rm={url}/get_reward,tokenizer={classifier}").open()
+        path = scores_file(bench, samples, NAMED, tmp_path, opened=lambda: rater)
+        rater.close()
+    [body] = asked
+    assert body["query"][1] == f"[user]{problem(0)['prompt'].strip()}<eos>[assistant]abcd<eos>"
+    assert rows(path) == [[float(len(text)) for text in body["query"]]]
