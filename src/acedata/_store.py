@@ -145,6 +145,8 @@ class ResponseStore:
         try:
             self._read_segments()
         except BaseException:
+            # Nothing is written behind what could be read: there may be answers there, to be repaired.
+            self._sealed = True
             self.close()
             raise
 

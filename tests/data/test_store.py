@@ -251,6 +251,22 @@ def test_a_flipped_bit_is_found_and_named_or_costs_only_what_was_never_closed(
         assert _store_tools.repair(place).damage == []
 
 
+def test_a_writer_that_finds_damage_changes_nothing(tmp_path: Path) -> None:
+    with ResponseStore(tmp_path) as store:
+        store.put_many((request(number), answer(number)) for number in range(20))
+        store.put(request(20), answer(20))
+    spans = [(at, end) for at, count, end, _ in _store.blocks(segment(tmp_path).read_bytes(), 32) if count]
+    flip(segment(tmp_path), spans[0][1] - 5)  # in the last of twenty answers that one commit wrote
+    before = segment(tmp_path).read_bytes()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=f"damaged at byte {spans[0][0]}"):
+            ResponseStore(tmp_path)
+        assert segment(tmp_path).read_bytes() == before
+    assert _store_tools.repair(tmp_path).kept == 19
+    with ResponseStore(tmp_path) as store:
+        assert [number for number in range(21) if store.get(request(number)) is None] == [19]
+
+
 def test_damage_that_comes_later_is_never_handed_out(tmp_path: Path) -> None:
     with ResponseStore(tmp_path) as store:
         store.put(request(1), answer(1))
