@@ -219,7 +219,21 @@ class Directory:
             return {"runs": []}
         except (OSError, ValueError) as error:
             raise BadInput(f"{path}: cannot be read: {error}") from error
-        return found if isinstance(found, dict) else {"runs": []}
+        runs = found.get("runs") if isinstance(found, dict) else None
+        return {"runs": [run for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []}
+
+    def check(self) -> None:
+        """Reads every file.
+
+        Raises:
+            BadInput: one is not what the manifest says; the message says how to mend it.
+        """
+        damage = self.damage()
+        if damage:
+            more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+            raise BadInput(
+                f"{damage[0]}{more}; delete it, and the next `acedata build` of the same recipe makes it again"
+            )
 
     def damage(self) -> list[str]:
         """Compares every file with the manifest; what differs, one sentence each."""
@@ -248,7 +262,7 @@ class Building(Directory):
         self._lock: int | None = None
 
     def __enter__(self) -> Building:
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.lexists(self.path) and not self.path.is_dir():
             raise BadInput(f"{self.path}: is a file; the build needs a directory")
         if not (self.path / "manifest.json").exists() and _has_strangers(self.path):
             raise BadInput(f"{self.path}: holds other files and is no build directory; give a new one")
@@ -274,8 +288,18 @@ class Building(Directory):
             self._lock = None
 
     def keep_recipe(self, recipe: Recipe) -> None:
-        """Notes the recipe of this build, for reading."""
-        _write_durably(self.path / "recipe.yaml", recipe.text.encode())
+        """Notes the recipe of this build, for reading.
+
+        Raises:
+            BadInput: it would take the place of the very file that the recipe was read from, and differs from it.
+        """
+        place, text = self.path / "recipe.yaml", recipe.text.encode()
+        if place.exists() and recipe.is_file(place) and place.read_bytes() != text:
+            raise BadInput(
+                f"{place}: is the recipe itself, and what this build changes in it would be written over it; change "
+                "the file, or keep it outside of the build directory"
+            )
+        _write_durably(place, text)
 
     def forget(self, stages: Iterable[str]) -> None:
         """Takes stages out of the manifest and off the disk: the recipe no longer has them."""
@@ -326,8 +350,13 @@ class Building(Directory):
         """Finishes what a crash interrupted between the intent and the manifest. Every step may find itself done."""
         work = self.path / "work"
         for path in sorted(work.glob("*.intent.json")):
-            intent = json.loads(path.read_bytes())
-            stage, record = intent["stage"], _record(intent["record"])
+            try:
+                intent = json.loads(path.read_bytes())
+                stage, record, order = intent["stage"], _record(intent["record"]), list(intent["order"])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BadInput(
+                    f"{path}: is damaged ({error}); delete it, and the build makes that stage again"
+                ) from None
             made = work / _work_name(stage, record.fingerprint)
             data, aside = self.path / "data" / stage, work / f"{stage}.old"
             if made.is_dir():
@@ -342,7 +371,7 @@ class Building(Directory):
                 _sync(work)
             manifest = dict(self.manifest)
             manifest[stage] = record
-            known = [name for name in intent["order"] if name in manifest]
+            known = [name for name in order if name in manifest]
             self._write_manifest({name: manifest[name] for name in [*known, *(set(manifest) - set(known))]})
             shutil.rmtree(aside, ignore_errors=True)
             path.unlink()
@@ -365,7 +394,10 @@ class StageFiles:
         self._cpu.mkdir(parents=True, exist_ok=True)
         self._notes: dict[int, ShardNote] = {}
         for path in self._folder.glob("part-*.json"):
-            note = ShardNote(**json.loads(path.read_bytes()))
+            try:
+                note = ShardNote(**json.loads(path.read_bytes()))
+            except (ValueError, TypeError):  # no note, no shard: it is made again
+                continue
             if all((self._folder / name).is_file() for name in note.files):
                 self._notes[_number(path)] = note
 

@@ -115,6 +115,7 @@ def export(
     if not 0 <= share < 1:
         raise BadInput(f"validation={share!r} must be a share of the questions, from 0 to less than 1")
     check_funnel(build)
+    build.check()
     place = Path(out)
     _check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,9 @@ import pytest
 from acedata import _directory
 from acedata._directory import Building, Counts, Directory, StageFiles, StageRecord, drops_table
 from acedata._errors import BadInput, BuildInUse
-from acedata._recipe import parse_recipe
+from acedata._recipe import load_recipe, parse_recipe
 from acedata._records import CPU, PASS_RATES, SEEDS, Drop
+from tests.data import tiny
 
 RECIPE = """\
 name: tiny
@@ -142,6 +143,61 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     part.unlink()
     with pytest.raises(BadInput, match="is missing"):
         list(Directory(tmp_path).batches("seeds"))
+
+
+def test_what_is_damaged_is_said_with_its_remedy(tmp_path: Path) -> None:
+    build(tmp_path)
+    part = tmp_path / "data" / "seeds" / "part-00001.parquet"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(BadInput, match=r"part-00001\.parquet is not the file that was built; delete it, and"):
+        Directory(tmp_path).check()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"stage": "seeds"}', '{"stage": 5, "record": {}, "order": 1}']
+)
+def test_a_damaged_intent_is_named(tmp_path: Path, content: str) -> None:
+    build(tmp_path)
+    intent = tmp_path / "work" / "seeds.intent.json"
+    intent.write_text(content)
+    with pytest.raises(BadInput, match=r"seeds\.intent\.json: is damaged .* delete it"), Building(tmp_path):
+        pass
+    intent.unlink()
+    with Building(tmp_path):
+        pass
+
+
+def test_a_shard_whose_note_is_damaged_is_made_again(tmp_path: Path) -> None:
+    with Building(tmp_path) as building:
+        building.stage("seeds", "f").write(0, "a", seeds(0), Counts(rows_in=1, rows_out=1))
+        (note,) = (tmp_path / "work").glob("seeds-*/part-00000.json")
+        note.write_text("{")
+        assert not building.stage("seeds", "f").has(0, "a")
+
+
+@pytest.mark.parametrize("content", ['{"runs": 5}', "[]", '{"runs": [5, null]}'])
+def test_telemetry_that_is_none_is_no_telemetry(tmp_path: Path, content: str) -> None:
+    build(tmp_path)
+    with Building(tmp_path) as building:
+        building.note_run("seeds", {"seconds": 1})
+    (tmp_path / "telemetry" / "seeds" / "runs.json").write_text(content)
+    assert Directory(tmp_path).telemetry("seeds") == {"runs": []}
+
+
+def test_a_recipe_in_its_own_build_directory_is_never_written_over(tmp_path: Path) -> None:
+    recipe = tiny.write(tmp_path)
+    text = (tmp_path / "recipe.yaml").read_text()
+    with Building(tmp_path / "b") as building:
+        building.keep_recipe(recipe)
+        mine = load_recipe(tmp_path / "b" / "recipe.yaml")
+        building.keep_recipe(mine.changed(workers=1, budget_usd=3.0))
+        assert (tmp_path / "b" / "recipe.yaml").read_text() == text
+        with pytest.raises(BadInput, match="is the recipe itself"):
+            building.keep_recipe(mine.changed(seeds__limit=3))
+        building.keep_recipe(recipe.changed(seeds__limit=3))  # from elsewhere: a copy is kept
+    assert (tmp_path / "recipe.yaml").read_text() == text
 
 
 def test_no_directory_and_no_stage_are_named(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from acedata._errors import BadInput
 from acedata._export import Exported, export
 from acedata._forms import in_validation
 from acedata._funnel import FunnelBroken, check_funnel
+from acedata._report import report
+from acedata._show import show
 from tests import workloads
 from tests.conftest import unavailable
 from tests.data.builds import HOSTILE, make_build
@@ -508,6 +510,17 @@ def test_a_broken_funnel_is_not_exported(copied: Directory, tmp_path: Path) -> N
     _replace(build, "samples", lambda table: table.slice(1))
     with pytest.raises(FunnelBroken):
         export(build, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_is_neither_exported_nor_shown(copied: Directory, tmp_path: Path) -> None:
+    part = copied.files("filtered")[0]
+    data = bytearray(part.read_bytes())
+    data[len(data) // 3] ^= 1
+    part.write_bytes(data)
+    for use in (lambda: export(copied, tmp_path / "out"), lambda: report(copied), lambda: show(copied)):
+        with pytest.raises(BadInput, match="is not the file that was built"):
+            use()
     assert not (tmp_path / "out").exists()
 
 
