@@ -4,6 +4,8 @@ The paper trusts one reference program per question: what it fails is taken for 
 program happens to pass stays, a right one that it fails goes. With k programs a test's confidence is the share that
 passes it, and the recipe's `filter.agreement` is the least share that keeps it: 1.0 keeps what nobody fails (fewer,
 surer tests), 0.5 what half of them pass (more tests, and questions that one solver alone could not save).
+
+`_views` filters by `agreed`; `agreement` counts who stands with whom, for the report, the card and the terminal.
 """
 
 from __future__ import annotations
@@ -49,6 +51,11 @@ class Agreement:
     votes: dict[tuple[int, int], int] = field(default_factory=dict)
     alone: dict[str, int] = field(default_factory=dict)
     against: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> int:
+        """Tests that some solver was asked."""
+        return sum(self.votes.values())
 
     @property
     def disputed(self) -> int:

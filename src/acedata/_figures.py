@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._agreement import Agreement, agreement
 from ._directory import Directory
 from ._funnel import final_questions
 from ._matrix import flat, lists, names_equal, orders
@@ -85,6 +86,7 @@ class Figures:
         pairs_per_question: questions by number of pairs; those without any are not counted.
         margins: pairs by margin, in tenths from the lower end.
         hard_means, hard_deviations: smallest and largest of the hard subset; None where it is empty.
+        agreement: what the reference models make of the same tests; None where there is one, or none.
     """
 
     sources: dict[str, OfSource] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Figures:
     hard: int = 0
     hard_means: tuple[float, float] | None = None
     hard_deviations: tuple[float, float] | None = None
+    agreement: Agreement | None = None
 
     @property
     def total(self) -> OfSource:
@@ -146,6 +149,8 @@ def figures(directory: Directory) -> Figures:
             _count_rates(made.samples, batch)
     if "hard" in built:
         _count_hard(made, directory.batches("hard", ["mean", "deviation"]))
+    if "reference_matrix" in built and len(recipe.references.models) > 1:
+        made.agreement = agreement(directory.batches("reference_matrix", ["order", "model", "statuses"]))
     if recipe.starts:
         # Rows that name their source themselves leave the recipe's name for it without any.
         made.sources = {name: source for name, source in made.sources.items() if source.questions_before}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import _pictures as pictures
+from ._agreement import agreed
 from ._browse import Judged, Question, draw, read
 from ._card import TEMPLATES, environment
 from ._directory import Directory
 from ._figures import Figures, OfModel, figures
 from ._funnel import Step, check_funnel, final_questions, funnel
-from ._matrix import flat, lists, orders
+from ._matrix import exact, flat, lists, orders
 from ._plots import ink_on
 from ._recipe import Recipe
 from ._table1 import table1
@@ -89,6 +91,7 @@ def report(
     """
     build = directory if isinstance(directory, Directory) else Directory(directory)
     check_funnel(build)
+    build.check()
     page = render_report(build, questions=questions, rules=rules)
     place = build.path / "telemetry" / "report.html" if out is None else Path(out)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +138,7 @@ def render_report(build: Directory, *, questions: int = QUESTIONS, rules: bool |
         "failures_picture": Markup(pictures.failures_picture(dict(_titled(counted))))
         if seen - {"passed"}
         else "",
+        "vote_rows": votes_of(counted, recipe),
         "rules": rules_of(build) if rules else [],
         "costs": costs,
         "costs_total": _total(costs),
@@ -224,7 +228,8 @@ def costs_of(build: Directory) -> list[Cost]:
             row.seconds += _number(run, "seconds")
             row.dollars += _number(run, "dollars")
             hosts.add(str(run.get("host", "")))
-            for asked in run.get("models", {}).values():
+            models = run.get("models")
+            for asked in models.values() if isinstance(models, dict) else ():
                 row.asks = True
                 for name in ("answered", "found", "failed", "prompt_tokens", "completion_tokens"):
                     setattr(row, name, getattr(row, name) + int(_number(asked, name)))
@@ -237,8 +242,8 @@ def costs_of(build: Directory) -> list[Cost]:
 
 
 def _number(facts: Any, name: str) -> float:
-    value = facts.get(name, 0)
-    return value if isinstance(value, (int, float)) else 0
+    value = facts.get(name, 0) if isinstance(facts, dict) else 0
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 def _total(costs: Iterable[Cost]) -> Cost:
@@ -282,6 +287,21 @@ def _tiles(steps: Sequence[Step], counted: Figures, costs: Sequence[Cost]) -> li
 def _titled(counted: Figures) -> list[tuple[str, OfModel]]:
     made = [(f"{name} (reference)", model) for name, model in counted.references.items() if model.programs]
     return made + [(name, model) for name, model in counted.samples.items() if model.programs]
+
+
+# ---- agreement ----
+
+
+def votes_of(counted: Figures, recipe: Recipe) -> list[tuple[int, int, int, bool]]:
+    """Tests by votes, the most agreed on first: (passed by, of so many, tests, whether that is enough to be kept)."""
+    if counted.agreement is None:
+        return []
+    share = exact(recipe.filter.agreement)
+    votes = sorted(counted.agreement.votes.items(), key=lambda item: (-item[0][1], -item[0][0]))
+    return [
+        (passed, solvers, tests, bool(agreed(np.array([passed]), np.array([solvers]), share)[0]))
+        for (passed, solvers), tests in votes
+    ]
 
 
 # ---- rules ----

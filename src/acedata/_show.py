@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ._agreement import Agreement
 from ._browse import Judged, Question, find, read
 from ._directory import Directory
 from ._errors import BadInput
@@ -61,6 +62,7 @@ def show(
         if program is not None:
             raise BadInput("a program is one of a question's: say which question")
         check_funnel(build)
+        build.check()
         _show_build(build, out)
     else:
         _show_question(build, next(read(build, [find(build, question)])), program, out)
@@ -98,6 +100,8 @@ def _show_build(build: Directory, out: Console) -> None:
         [[] for _ in made.rows],
     )
     _show_models(counted, out)
+    if counted.agreement is not None:
+        _show_agreement(counted.agreement, recipe.filter.agreement, out)
 
 
 def _show_models(counted: Figures, out: Console) -> None:
@@ -127,6 +131,21 @@ def _show_models(counted: Figures, out: Console) -> None:
     if rows:
         heads = ["model", "programs", "passed", "sealed", "mean rate", "rate 1", "rate 0"]
         _table(out, "Programs", heads, rows, notes)
+
+
+def _show_agreement(votes: Agreement, share: float, out: Console) -> None:
+    rows = [
+        [
+            name,
+            *(number(counts[name]) for counts in (votes.programs, votes.passed, votes.alone, votes.against)),
+        ]
+        for name in votes.programs
+    ]
+    rows.append(["tests", number(votes.judged), "", "", ""])
+    notes: list[list[str]] = [[] for _ in votes.programs]
+    notes.append([f"disputed: {votes.disputed:,}; kept where a share of {share:g} of the programs pass"])
+    heads = ["reference model", "programs", "passed", "passed alone", "failed alone"]
+    _table(out, "Agreement", heads, rows, notes)
 
 
 def _counts(items: Sequence[tuple[str, int]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from acedata import Directory, build, load_recipe
 from acedata._demo import make
 from acedata._demo.problems import PROBLEMS
+from acedata._figures import figures
 from acedata._funnel import check_funnel
+from acedata._report import render_report
+from acedata._show import show
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,33 @@ def test_hallucinated_tests_are_dropped_and_true_ones_kept(built: Directory) -> 
             checked += 1
     assert checked > 500
     assert reasons(built, "filtered")["fails on the reference program"] > 20
+
+
+def test_a_second_reference_model_is_heard(built: Directory, tmp_path: Path) -> None:
+    recipe = load_recipe("demo")
+    second = {
+        **recipe.model_dump(by_alias=True, exclude_unset=True)["models"]["reference"],
+        "model": "second",
+    }
+    counts = {}
+    for share in (1.0, 0.5):
+        changed = recipe.changed(
+            models__second=second, references__models=["reference", "second"], filter__agreement=share
+        )
+        build(changed, tmp_path, until="filtered")
+        filtered = rows(Directory(tmp_path), "filtered")
+        counts[share] = len(filtered), sum(len(row["tests"]) for row in filtered)  # type: ignore[arg-type]
+    # docs/dataset.md has these.
+    assert counts == {1.0: (35, 518), 0.5: (36, 552)}
+    counted = figures(Directory(tmp_path)).agreement
+    assert counted is not None and (counted.judged, counted.disputed) == (581, 34)
+    assert counted.alone == {"reference": 29, "second": 5}
+    page = render_report(Directory(tmp_path))
+    assert "34 of 581 tests are disputed" in page
+    text = io.StringIO()
+    show(Directory(tmp_path), console=Console(file=text, width=160))
+    assert "disputed: 34; kept where a share of 0.5 of the programs pass" in text.getvalue()
+    assert figures(built).agreement is None and "are disputed" not in render_report(built)
 
 
 def test_forging_programs_pass_nothing(built: Directory) -> None:

@@ -1,7 +1,8 @@
 """Writes the files of the embedded example: `python -m acedata._demo.make` (a test holds that they are up to date).
 
     evol.jsonl, oss.jsonl, stack_python_fns.jsonl    seeds, in the columns that their hubs publish
-    answers.jsonl                                    what a synthesizer, a reference model and two policies said
+    answers.jsonl                                    what a synthesizer, a reference model and two policies said, and
+                                                     a second reference model, which the recipe does not ask
 
 The faults are those of real models: hallucinated tests, broken JSON, two functions at once, a refusal; programs that
 are wrong at the edges, cut short, in no code block, under another name, that hang, crash, print, read input, or try to pass
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 
 def files() -> dict[str, str]:
     """Every file's text by its name."""
-    draw = random.Random(20250203)
+    draw, other_draw = random.Random(20250203), random.Random(20250204)
     seeds: dict[str, list[Row]] = {source: [] for source in SOURCES}
     answers: list[Row] = []
     for problem in PROBLEMS:
@@ -39,6 +40,7 @@ def files() -> dict[str, str]:
         rows.append(_seed(problem, len(rows)))
         answers.append(_answer("synthesizer", row_id, _synthesized(problem, draw)))
         answers.append(_answer("reference", row_id, _told(_reference(problem), draw), prefilled=False))
+        answers.append(_answer("second", row_id, _second(problem, other_draw), prefilled=False))
         for policy, factor in POLICIES.items():
             for sample in range(SAMPLES):
                 answers.append(_sampled(problem, policy, row_id, sample, factor, draw))
@@ -50,6 +52,7 @@ def files() -> dict[str, str]:
             answers.append(_answer("synthesizer", row_id, text, sample, **ended))
         if said and said[0].endswith("}"):  # it parses, so the reference model is asked
             answers.append(_answer("reference", row_id, _told(_ECHO, draw), prefilled=False))
+            answers.append(_answer("second", row_id, _told(_ECHO, other_draw), prefilled=False))
     written = {f"{source}.jsonl": _lines(rows) for source, rows in seeds.items()}
     return {**written, "answers.jsonl": _lines(answers)}
 
@@ -167,6 +170,15 @@ def _value(program: str, name: str, call: str) -> str | None:
 def _reference(problem: Problem) -> str:
     # The strong model misses one problem, as strong models do: its tests go, and the question with them.
     return problem.wrong[0] if problem.name == "spiral" else problem.right
+
+
+def _second(problem: Problem, draw: random.Random) -> str:
+    """The second reference model: right where the first is wrong, wrong at two other problems, and once without code."""
+    if problem.name == "weekday_shift":
+        return "Number the days from 0, add, take the rest of the division by 7, and look the name up again."
+    missed = problem.name in ("is_balanced", "second_largest")
+    program = problem.wrong[0] if missed else problem.right if problem.name == "spiral" else problem.other
+    return _told(program, draw)
 
 
 def _told(program: str, draw: random.Random) -> str:
