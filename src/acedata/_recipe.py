@@ -11,6 +11,8 @@ part of the fingerprint of each stage that reads it (`_stages`); those that only
 from __future__ import annotations
 
 import os
+import re
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,11 +21,14 @@ import yaml
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from ._errors import RecipeError
 from ._settings import Settings, contradiction, find_settings, nearest, parse_settings, read_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+# What Arrow and the response store can hold; nobody means more.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Text = Annotated[str, Field(min_length=1)]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 # Names appear in ids (`evol_12`) and in published columns.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
@@ -43,6 +48,8 @@ HOW = frozenset(
         "engine_options",
     }
 )
+# Settings of the recipe that decide how it is built, not what comes out.
+RUN = frozenset({"budget_usd", "store", "engine", "workers", "ray"})
 
 
 class ColumnsConfig(Settings):
@@ -68,10 +75,10 @@ class SourceConfig(Settings):
     name: Name
     """Published as `source`, and the first part of every id."""
     kind: Literal["hub", "files", "start"] = Field(alias="from")
-    """`hub`: a dataset on the Hugging Face hub. `files`: local Parquet or JSON Lines. `start`: questions with tests,
+    """`hub`: a dataset on the Hugging Face hub. `files`: local ones. `start`: questions with tests,
     and programs where they have them, on the hub or in files; they take the place of `seeds` and `questions`."""
-    path: str
-    """Name on the hub, or a file, folder or glob; relative to the recipe's folder."""
+    path: Text
+    """Name on the hub, or a file, folder or glob (Parquet, JSON, JSON Lines, CSV); relative to the recipe's folder."""
     split: str = "train"
     """Split of a dataset on the hub."""
     config: str | None = None
@@ -138,7 +145,7 @@ class ModelConfig(Settings):
     prefill: bool = True
     """The endpoint can continue a final assistant message. Where not, formats that prefill say so and do without."""
     base_url: str | None = None
-    """Address of a compatible endpoint; null: the provider's own."""
+    """Address of a compatible endpoint, without a password or key in it; null: the provider's own."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the key. A recipe never holds one. To a `base_url` the key is sent only where the
     recipe names its variable."""
@@ -146,7 +153,7 @@ class ModelConfig(Settings):
     """For estimates and the budget; null: costs nothing."""
     concurrency: Positive = 64
     """Most requests in flight; fewer while the provider says 429."""
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 120.0
     """Seconds for one request."""
     retries: Count = 5
     """Times a failed request is sent again within one build."""
@@ -172,7 +179,7 @@ class BenchmarkConfig(Settings):
 
     name: Name
     """`humaneval`, `mbpp`, `bigcodebench`, `livecodebench` and the like: counted by this name in drops and the card."""
-    path: str
+    path: Text
     """Name on the hub, or a local file; relative to the recipe's folder."""
     split: str = "test"
     """Split of a dataset on the hub."""
@@ -203,7 +210,7 @@ class NearDuplicatesConfig(Settings):
     """Estimated Jaccard similarity from which two questions are one."""
     ngram: Positive = 5
     """Words per shingle."""
-    permutations: Annotated[int, Field(ge=16)] = 128
+    permutations: Annotated[int, Field(ge=16, le=4096)] = 128
     """Hash functions; more is more exact."""
 
 
@@ -339,7 +346,7 @@ class Recipe(Settings):
     """Of the dataset."""
     definition: Definition = "paper"
     """The views' rules: the paper's text, or those of its released scripts where they differ."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Of everything that is drawn."""
     seeds: SeedsConfig
     models: dict[Name, ModelConfig] = {}
@@ -398,7 +405,22 @@ class Recipe(Settings):
             group[last] = value
         said = ", ".join(f"{name.replace('__', '.')}: {value}" for name, value in changes.items())
         text = f"# changed when it was built: {said}\n" + yaml.safe_dump(values, sort_keys=False, width=110)
-        return parse_recipe(text, self._path)
+        try:
+            recipe = parse_recipe(text, self._path)
+        except RecipeError as error:
+            # Its lines are those of no file.
+            raise RecipeError(re.sub(rf"(?m)^{re.escape(str(self._path))}:\d+: ", "", str(error))) from None
+        if changes.keys() <= RUN:
+            # The same recipe: what the directory and the card keep of it is what its author wrote.
+            recipe._text = self._text
+        return recipe
+
+    def is_file(self, path: Path) -> bool:
+        """Whether it was read from this file."""
+        try:
+            return self._path.samefile(path)
+        except OSError:
+            return False
 
     def resolve(self, path: str) -> Path:
         """A path of the recipe: `~` is the home, anything relative is relative to the recipe's folder."""
@@ -533,6 +555,12 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
             yield contradiction(
                 ("models", name, "engine_options"), f"means nothing to the back-end {model.backend!r}"
             )
+        if model.base_url is not None and _has_password(model.base_url):
+            # The recipe is kept in the build directory and published with the data.
+            yield contradiction(
+                ("models", name, "base_url"),
+                "holds a password; a key belongs into the environment (`api_key_env`)",
+            )
         paid = model.backend == "openai-batch" or (model.backend == "openai" and model.base_url is None)
         if recipe.budget_usd is not None and paid and model.price is None and name in used:
             yield contradiction(
@@ -540,6 +568,15 @@ def _contradictions(recipe: Recipe) -> Iterator[PydanticCustomError]:
             )
 
     yield from _bad_limits(recipe)
+
+
+def _has_password(address: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(address)
+    except ValueError:  # no address at all: the back-end says so
+        return False
+    named = {name.lower().replace("-", "_") for name in urllib.parse.parse_qs(parts.query)}
+    return parts.password is not None or bool(named & {"key", "api_key", "apikey", "token", "access_token"})
 
 
 def _unknown_formats(recipe: Recipe) -> Iterator[PydanticCustomError]:

@@ -9,6 +9,7 @@ is not 16, and a setting that does not exist is an error rather than ignored.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -42,8 +43,9 @@ def find_settings(source: str | os.PathLike[str], shipped: Mapping[str, Path]) -
         RecipeError: neither exists.
     """
     path = Path(source)
-    if path.is_file():
-        return path
+    with contextlib.suppress(OSError):  # a name too long for a file, a folder that may not be entered
+        if path.is_file():
+            return path
     if path.name == os.fspath(source) and path.name in shipped:
         return shipped[path.name]
     hint = nearest(path.stem, shipped)
@@ -71,17 +73,23 @@ def parse_settings(text: str, path: Path, root: type[Root]) -> Root:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{path}: a recipe is a list of settings, `name: value` each")
+            what = {yaml.SequenceNode: "a list", yaml.ScalarNode: "a word"}.get(type(node), "nothing")
+            raise RecipeError(f"{path}:1: a recipe is settings, `name: value` each; this is {what}")
         lines = _Lines(node, path)
         values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}" if mark else f"{path}"
         raise RecipeError(f"{place}: not YAML: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError(
+            f"{path}:{line}: not YAML: the character {chr(error.character)!r} may not stand there"
+        ) from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not YAML: {error}") from error
-    except (RecursionError, ValueError) as error:  # an alias to itself; a date that is none
-        raise RecipeError(f"{path}: not a recipe: {error}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: not a recipe: nested too deep") from error
     try:
         return root.model_validate(values)
     except ValidationError as invalid:
@@ -104,6 +112,10 @@ def changed_text(settings: Settings, changes: Mapping[str, Any]) -> str:
 # Mistakes, for people.
 
 
+# Scalars that YAML takes for something and Python then may not.
+_FALLIBLE = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
 class _Lines:
     """Which line each setting stands on, by its path."""
 
@@ -113,11 +125,10 @@ class _Lines:
         self._walk(node, ())
 
     def _walk(self, node: yaml.Node, at: tuple[str | int, ...]) -> None:
-        if at in self._known and len(at) > 40:
-            raise RecursionError("an alias that contains itself")
-        self._known.setdefault(at, node.start_mark.line + 1)
+        line = node.start_mark.line + 1
+        self._known.setdefault(at, line)
         if len(at) > 40:
-            raise RecursionError("nested too deep")
+            raise RecipeError(f"{self._path}:{line}: nested too deep, or an alias that contains itself")
         if isinstance(node, yaml.MappingNode):
             seen: dict[Any, int] = {}
             for key, value in node.value:
@@ -140,6 +151,11 @@ class _Lines:
         elif isinstance(node, yaml.SequenceNode):
             for number, item in enumerate(node.value):
                 self._walk(item, (*at, number))
+        elif node.tag in _FALLIBLE:
+            try:
+                yaml.SafeLoader("").construct_object(node)
+            except ValueError as error:  # a date that is none, a number of thousands of digits
+                raise RecipeError(f"{self._path}:{line}: {_shown(node.value)} cannot be: {error}") from error
 
     def place(self, at: tuple[str | int, ...]) -> str:
         """`recipe.yaml:12` of a setting, or of the nearest one around it that the file has."""
@@ -155,6 +171,8 @@ def _explain(invalid: ValidationError, lines: _Lines, root: type[Settings]) -> I
         at = tuple(part for part in error["loc"] if not _is_alternative(part))
         if error["type"] == "contradiction":
             at = tuple(error["ctx"]["at"])
+        if error["type"] == "invalid_key":
+            at = (*at[:-1], str(at[-1]))
         if at not in said:
             said.add(at)
             yield f"{lines.place(at)}: {_name(at)}{_complaint(error, at, root)}"
@@ -169,7 +187,7 @@ def _name(at: tuple[str | int, ...]) -> str:
     text = ""
     for part in at:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text or "the recipe"
+    return text.removeprefix(".") or "the recipe"
 
 
 def _complaint(error: ErrorDetails, at: tuple[str | int, ...], root: type[Settings]) -> str:
@@ -181,6 +199,10 @@ def _complaint(error: ErrorDetails, at: tuple[str | int, ...], root: type[Settin
         owner = _owner(at, root)
         names = _setting_names(owner) if owner else []
         return f" is no setting{nearest(str(at[-1]), names) or '; there are ' + ', '.join(names)}"
+    if kind == "invalid_key":
+        owner = _owner(at, root)
+        names = _setting_names(owner) if owner else []
+        return " is no setting" + ("; there are " + ", ".join(names) if names else "; a name is a text")
     if kind == "missing":
         return " is missing"
     if kind == "literal_error":
@@ -190,6 +212,7 @@ def _complaint(error: ErrorDetails, at: tuple[str | int, ...], root: type[Settin
         "string_type": "text",
         "int_type": "a whole number",
         "int_from_float": "a whole number",
+        "int_parsing_size": "a whole number that is not so long",
         "float_type": "a number",
         "bool_type": "true or false",
         "list_type": "a list",
@@ -200,16 +223,21 @@ def _complaint(error: ErrorDetails, at: tuple[str | int, ...], root: type[Settin
         "less_than_equal": f"at most {context.get('le')}",
         "less_than": f"less than {context.get('lt')}",
         "finite_number": "a finite number",
+        "string_too_short": "a text that is not empty",
         "too_short": f"at least {context.get('min_length')} of them",
         "string_pattern_mismatch": "a name of letters, digits, `.`, `_` and `-`",
         "string_too_long": f"at most {context.get('max_length')} characters",
     }.get(kind)
     if expected is None:
         return f" is {shown}: {error['msg']}"
+    if kind.endswith("_type") and error["loc"]:
+        # Of alternatives the first complained; this is what they are together.
+        expected = {"int": "a number", "bool": "one word or number"}.get(str(error["loc"][-1]), expected)
     hint = ""
     if expected in ("a number", "a whole number") and isinstance(given, str) and _is_number(given):
         # YAML reads 1e-3 as text; people do not.
-        hint = "; YAML takes this one for text: write it without quotes and with a decimal point"
+        hint = "; YAML takes this one for text: write it without quotes"
+        hint += " and with a decimal point" if "e" in given.lower() else ""
     return f" is {shown}; expected {expected}{hint}"
 
 
@@ -222,6 +250,8 @@ def _shown(value: object) -> str:
         return "a group of settings"
     if isinstance(value, list):
         return f"a list of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write it out
+        return "a huge number"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

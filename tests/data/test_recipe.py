@@ -128,6 +128,36 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("answers: a}", "answers: a, price: {input: 1}}", "r.yaml:6: models.m.price.output is missing"),
     ("name: x", "name: x\nengine: spark", "r.yaml:2: engine is 'spark'; expected local or ray"),
     ("name: x", "name: x\nmodels: 3\n---", "not YAML"),
+    ("name: x", "name: x\n5: y", "r.yaml:2: 5 is no setting; there are name"),
+    ("name: x", "name: 2024-99-01", "r.yaml:1: '2024-99-01' cannot be: month"),
+    ("name: x", "name: x\nseed: " + "9" * 5000, "r.yaml:2: '9999"),
+    ("name: x", "name: x\nseed: 0x" + "f" * 5000, "r.yaml:2: seed is a huge number; expected less than"),
+    ("name: x", "name: x\nseed: '7'", "seed is '7'; expected a whole number; YAML takes this one for text"),
+    ("name: x", "name: x\nshard_rows: 9999999999", "r.yaml:2: shard_rows is 9999999999; expected less than"),
+    ("name: x", "name: x\x00", "r.yaml:1: not YAML: the character '\\x00' may not stand there"),
+    ("name: x", "name: &a [*a]", "r.yaml:1: nested too deep"),
+    ("name: x", "name: x\njudge: {limits: {cpu_s: abc}}", "expected a number"),
+    ("answers: a}", "answers: a, timeout_s: .inf}", "models.m.timeout_s is inf; expected at most 86400"),
+    (
+        "answers: a}",
+        "answers: a, max_tokens: 99999999999}",
+        "models.m.max_tokens is 99999999999; expected less",
+    ),
+    (
+        "path: a.jsonl}",
+        "path: ''}",
+        "r.yaml:4: seeds.sources[0].path is ''; expected a text that is not empty",
+    ),
+    (
+        "backend: replay, model: m, provider: p, answers: a}",
+        "backend: openai, model: m, provider: p, base_url: 'https://me:s3cret@host/v1'}",
+        "r.yaml:6: models.m.base_url holds a password",
+    ),
+    (
+        "backend: replay, model: m, provider: p, answers: a}",
+        "backend: openai, model: m, provider: p, base_url: 'https://host/v1?api-key=s3cret'}",
+        "r.yaml:6: models.m.base_url holds a password",
+    ),
 ]
 
 
@@ -137,6 +167,7 @@ def test_a_mistake_is_refused_with_line_and_remedy(right: str, wrong: str, said:
     with pytest.raises(RecipeError) as refused:
         parse_recipe(GOOD.replace(right, wrong, 1), Path("r.yaml"))
     assert said in str(refused.value)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_several_mistakes_are_said_at_once() -> None:
@@ -175,6 +206,8 @@ def test_settings_may_be_shared_with_anchors() -> None:
 def test_what_is_no_recipe_at_all_is_refused(text: str) -> None:
     with pytest.raises(RecipeError):
         parse_recipe(text)
+    with pytest.raises(RecipeError, match="there is no recipe"):
+        load_recipe("x" * 5000)
 
 
 def test_a_budget_needs_prices_of_what_is_paid() -> None:
@@ -191,8 +224,14 @@ def test_changed_settings_are_in_the_text_too() -> None:
     assert recipe.workers == 2 and recipe.seeds.limit == 5
     assert parse_recipe(recipe.text).model_dump() == recipe.model_dump()
     assert recipe.resolve("a.jsonl") == Path("/somewhere/a.jsonl")
-    with pytest.raises(RecipeError, match="engine is 'spark'"):
+    with pytest.raises(RecipeError, match=r"^engine is 'spark'"):  # of no line: it stands in no file
         recipe.changed(engine="spark")
+
+
+def test_how_a_recipe_is_run_leaves_its_text_alone() -> None:
+    recipe = parse_recipe("# Mine.\n" + GOOD, Path("r.yaml"))
+    assert recipe.changed(workers=2, budget_usd=3.0, store="/s", engine="local").text == recipe.text
+    assert "workers: 2" in recipe.changed(workers=2, seeds__limit=5).text
 
 
 def test_a_recipe_is_found_by_path_or_by_name(tmp_path: Path) -> None:
