@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ._errors import AceDataError, BudgetReached, Stopped
+from ._errors import AceDataError, BadInput, BudgetReached, Stopped
 
 if TYPE_CHECKING:
     from ._build import Built, Step, Watcher
@@ -323,8 +324,8 @@ def estimate(
 
 @app.command(
     "import",
-    epilog="""SOURCE is a dataset on the hub (TIGER-Lab/AceCode-87K, TIGER-Lab/AceCodePair-300K, ...), or a Parquet or
-JSON Lines file with a question and tests, and programs if it has them.
+    epilog="""SOURCE is a dataset on the hub (TIGER-Lab/AceCode-87K, TIGER-Lab/AceCodePair-300K, ...), or a Parquet,
+JSON Lines or CSV file, or a folder of them, with a question and tests, and programs if it has them.
 
 Programs that came along are judged again; pass rates, pairs and the hard subset are made of what comes out. The recipe
 that does all this is left in DIR/recipe.yaml: a starting point for one of your own.""",
@@ -401,7 +402,10 @@ def recipes(
     from ._recipe import find_recipe, load_recipe, shipped_recipes
 
     if name is not None:
-        sys.stdout.write(find_recipe(name).read_text(encoding="utf-8"))
+        path = find_recipe(name)
+        # Files that are shipped with a recipe are found from wherever the copy lies.
+        shipped = json.dumps(str(path.resolve().parents[1] / "_demo"))[1:-1]
+        sys.stdout.write(re.sub(r"\.\./_demo/([\w.]+)", rf'"{shipped}/\1"', path.read_text(encoding="utf-8")))
         return DONE
     known = {shipped: _first_comment(load_recipe(shipped)) for shipped in shipped_recipes()}
     if as_json:
@@ -432,12 +436,22 @@ def show(
     as_json: Json = False,
 ) -> int:
     """Show a build in the terminal: funnel, statistics, one question's matrix."""
+    from ._browse import find, read
     from ._directory import Directory
     from ._show import show
 
-    if as_json:
+    if as_json and question is None and program is None:
         manifest = Directory(directory).manifest
         _print_json({name: _counts(record) for name, record in manifest.items()})
+        return DONE
+    if as_json and question is not None:
+        build = Directory(directory)
+        found = asdict(next(read(build, [find(build, question)])))
+        if program is not None:
+            found["programs"] = [one for one in found["programs"] if one["completion_id"] == program]
+            if not found["programs"]:
+                raise BadInput(f"{question} has no program {program}")
+        _print_json(found)
         return DONE
     show(directory, question=question, program=program)
     return DONE

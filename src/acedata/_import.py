@@ -1,7 +1,7 @@
 """Reads datasets that hold questions with tests already, as the start of a build in place of seeds and synthesis.
 
-Any Parquet or JSON file and any dataset on the hub will do. Columns are found by their published names, the first that
-is there; a recipe may name others:
+Any Parquet, JSON or CSV file and any dataset on the hub will do. Columns are found by their published names, the first
+that is there; a recipe may name others:
 
 - the question: `question`, `prompt`, `text` or `problem`, a text;
 - the tests: `test_cases`, `tests` or `test_list`, a list of texts, or the same as JSON in a text;
@@ -188,12 +188,13 @@ def _from_row(source: SourceConfig, row: Row) -> Start | Drop:
     tests = _tests(row, _find(row, columns.tests, _TESTS, "tests"))
     programs = _programs(row, columns)
     if question is None or not question.strip():
-        return Drop(id, 0, "no question", "")
+        return Drop(_named(id), 0, "no question", "")
     if not tests:
-        return Drop(id, 0, "no tests", "")
-    texts = [id, question, *tests, *(program.answer for program in programs)]
+        return Drop(_named(id), 0, "no tests", "")
+    texts = [id, _source(source, row), question, *tests]
+    texts += [text for program in programs for text in (program.answer, program.model)]
     if not all(map(_is_unicode, texts)):
-        return Drop(id.encode("utf-8", "replace").decode(), 0, "not valid Unicode", "half a character")
+        return Drop(_named(id), 0, "not valid Unicode", "half a character")
     return Start(id, _source(source, row), 0, question, tests, programs)
 
 
@@ -203,6 +204,11 @@ def _id(source: SourceConfig, row: Row) -> str:
     if isinstance(value, str) and value:
         return value
     return f"{source.name}_{row.number}"
+
+
+def _named(id: str) -> str:
+    """An id as a drop can hold it."""
+    return id.encode("utf-8", "replace").decode()
 
 
 def _source(source: SourceConfig, row: Row) -> str:
@@ -291,8 +297,12 @@ def _program(where: str, item: dict[str, Any], place: int) -> ImportedProgram:
         raise BadInput(f"{where}, model_name: {_kind(model)} where a text is expected")
     if isinstance(number, bool) or not isinstance(number, int):
         raise BadInput(f"{where}, completion_id: {_kind(number)} where a whole number is expected")
+    if not -(2**63) <= number < 2**63:
+        raise BadInput(f"{where}, completion_id: does not fit in 64 bits")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float))):
         raise BadInput(f"{where}, pass_rate: {_kind(rate)} where a number is expected")
+    if rate is not None and not 0 <= rate <= 1:
+        raise BadInput(f"{where}, pass_rate: {str(rate)[:20]} where a number from 0 to 1 is expected")
     return ImportedProgram(model, number, 0, answer, _code(answer), None if rate is None else float(rate))
 
 

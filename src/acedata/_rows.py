@@ -1,9 +1,9 @@
-"""Reads rows of datasets, one at a time: local Parquet, JSON Lines and JSON, and datasets on the hub.
+"""Reads rows of datasets, one at a time: local Parquet, JSON Lines, JSON and CSV, and datasets on the hub.
 
 Rows come in a fixed order (files by name, rows as they lie) and are numbered from 0 through the whole source: that
 number is the second half of a published id. Nothing is loaded whole: a Parquet file is decoded a few rows at a time,
 a JSON Lines file line by line, a JSON file (one list, one object, or objects one after the other) value by value, a
-dataset on the hub as `datasets` streams it.
+CSV file (its first line names the columns) row by row, a dataset on the hub as `datasets` streams it.
 
 What cannot be read is the user's file, so it raises `BadInput` with file and row.
 """
@@ -11,8 +11,10 @@ What cannot be read is the user's file, so it raises `BadInput` with file and ro
 from __future__ import annotations
 
 import codecs
+import csv
 import glob
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -25,7 +27,18 @@ from ._errors import BadInput
 MAX_VALUE = 256 << 20
 """Longest line of JSON Lines and longest single value of a JSON file, in bytes."""
 
-_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz")
+ENDINGS = (
+    ".parquet",
+    ".jsonl",
+    ".jsonl.gz",
+    ".ndjson",
+    ".ndjson.gz",
+    ".json",
+    ".json.gz",
+    ".csv",
+    ".csv.gz",
+)
+"""Of files that hold rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +89,32 @@ def iter_rows(place: Place) -> Iterator[Row]:
 
 
 def _local(place: Place) -> Iterator[_Piece]:
-    for path in _files(place.path) if place.files is None else place.files:
+    for path in files_at(place.path) if place.files is None else place.files:
         yield from _read(path)
 
 
 def is_local(path: str) -> bool:
-    """Whether a path names something on this machine: it exists, or it has a wildcard or a file's ending."""
-    return Path(path).exists() or glob.has_magic(path) or path.endswith(_ENDINGS)
+    """Whether a path names something on this machine: it exists, or looks as no name of a dataset on the hub does."""
+    return (
+        Path(path).exists()
+        or glob.has_magic(path)
+        or path.endswith(ENDINGS)
+        or path.startswith(("/", "./", "../", "~"))
+    )
 
 
-def _files(path: str) -> list[Path]:
+def files_at(path: str) -> list[Path]:
+    """The files of a path (a file, a folder with all below it, a glob), sorted.
+
+    Raises:
+        BadInput: there are none.
+    """
     at = Path(path)
     if at.is_file():
         return [at]
     if at.is_dir():
-        found = [file for file in at.rglob("*") if file.is_file() and file.name.endswith(_ENDINGS)]
-        what = f"folder {path} holds no file that ends in {', '.join(_ENDINGS)}"
+        found = [file for file in at.rglob("*") if file.is_file() and file.name.endswith(ENDINGS)]
+        what = f"folder {path} holds no file that ends in {', '.join(ENDINGS)}"
     else:
         found = [Path(name) for name in glob.glob(path, recursive=True) if Path(name).is_file()]
         what = f"there is no file {path}"
@@ -101,15 +124,15 @@ def _files(path: str) -> list[Path]:
 
 
 def _read(path: Path) -> Iterator[_Piece]:
-    if not path.name.endswith(_ENDINGS):
-        raise BadInput(f"{path}: rows are read from files that end in {', '.join(_ENDINGS)}")
+    if not path.name.endswith(ENDINGS):
+        raise BadInput(f"{path}: rows are read from files that end in {', '.join(ENDINGS)}")
     try:
         if path.name.endswith(".parquet"):
             yield from _parquet(path)
             return
         with _open(path) as file:
-            single = path.name.removesuffix(".gz").endswith(".json")
-            yield from _json(path, file) if single else _lines(path, file)
+            reader = {".json": _json, ".csv": _csv}.get(Path(path.name.removesuffix(".gz")).suffix, _lines)
+            yield from reader(path, file)
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
 
@@ -129,7 +152,8 @@ def _parquet(path: Path) -> Iterator[_Piece]:
                 for values in batch.to_pylist():
                     yield f"{path} row {number}", values
                     number += 1
-    except pa.ArrowException as error:
+    # Values that Python cannot hold (text that is not UTF-8, the year 100,000) are errors of Python's own kinds.
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         raise BadInput(f"{path}: cannot be read from row {number} on: {error}") from error
 
 
@@ -145,6 +169,31 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[_Piece]:
                 yield where, _object(where, json.loads(line))
             except (ValueError, RecursionError) as error:
                 raise BadInput(f"{where}: not JSON: {error}") from error
+
+
+def _csv(path: Path, file: BinaryIO) -> Iterator[_Piece]:
+    """Every value is a text; an empty one is None, since CSV cannot tell the two apart."""
+    csv.field_size_limit(MAX_VALUE)
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    rows = csv.reader(text, strict=True)
+    names: list[str] = []
+    try:
+        for values in rows:
+            if not values:
+                continue
+            where = f"{path} line {rows.line_num}"
+            if not names:
+                names = values
+                if len(set(names)) < len(names):
+                    raise BadInput(f"{where}: two columns have the same name")
+                continue
+            if len(values) != len(names):
+                raise BadInput(f"{where}: {len(values)} values; the first line names {len(names)} columns")
+            yield where, {name: value or None for name, value in zip(names, values, strict=True)}
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} line {rows.line_num}: not CSV in UTF-8: {error}") from error
+    finally:
+        text.detach()  # who opened the file closes it
 
 
 def _json(path: Path, file: BinaryIO) -> Iterator[_Piece]:

@@ -109,7 +109,7 @@ def _seed(source: SourceConfig, row: Row, order: int) -> Seed | Drop:
         return Drop(id, order, reason, detail)
 
     if language is not None and language.strip().lower() not in ("python", "python3", "py"):
-        return drop("not Python", language.strip()[:40])
+        return drop("not Python", language.strip()[:40].encode("utf-8", "replace").decode())
     if not text or not text.strip():
         return drop("no code")
     if not (_is_unicode(text) and _is_unicode(instruction or "")):

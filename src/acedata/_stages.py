@@ -11,7 +11,6 @@ Nothing is done here. `_build` asks `stages(recipe)` what there is, compares fin
 
 from __future__ import annotations
 
-import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from . import _records as records
 from ._directory import StageRecord, fingerprint_of
 from ._errors import BadInput
 from ._recipe import HOW, BenchmarkConfig, Recipe, SourceConfig
+from ._rows import files_at, is_local
 
 Kind = Literal["load", "ask", "judge", "view", "whole"]
 
@@ -317,26 +317,13 @@ def local_files(recipe: Recipe, source: SourceConfig | BenchmarkConfig) -> list[
     if isinstance(source, SourceConfig) and source.kind == "hub":
         return None
     path = recipe.resolve(source.path)
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        found = sorted(
-            file for file in path.iterdir() if file.suffix in SUFFIXES or file.name.endswith(GZIPPED)
-        )
-    else:
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
-    if found:
-        return found
-    if isinstance(source, SourceConfig) and source.kind == "files":
-        raise BadInput(
-            f"source {source.name!r}: {path} does not exist, or holds no Parquet or JSON Lines file"
-        )
-    # `start` sources and benchmarks are on the hub unless there is such a file.
+    try:
+        return files_at(str(path))
+    except BadInput as error:
+        # `start` sources and benchmarks are on the hub unless there is such a file, or could only be one.
+        if (isinstance(source, SourceConfig) and source.kind == "files") or is_local(source.path):
+            raise BadInput(f"source {source.name!r}: {error}") from None
     return None
-
-
-SUFFIXES = (".parquet", ".jsonl", ".json")
-GZIPPED = (".jsonl.gz", ".json.gz")
 
 
 def _content(path: Path) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from acedata._directory import drops_table
 from acedata._errors import BadInput
 from acedata._formats import answer_text, render
 from acedata._import import ImportedProgram, Start, compare, iter_starts, program_rows, question_row
@@ -111,6 +112,14 @@ def test_any_file_of_questions_and_tests_will_do(
     assert found == Start("mine_0", "mine", 0, "Q", ("assert f(1)",), ())
 
 
+def test_csv_holds_tests_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,tests,programs\nQ,"[""assert f(1)""]",\nR,"[""assert g()""]",def g(): pass\n')
+    first, second = starts_of(path)
+    assert first == Start("mine_0", "mine", 0, "Q", ("assert f(1)",), ())
+    assert isinstance(second, Start) and [each.program for each in second.programs] == ["def g(): pass"]
+
+
 def test_programs_may_be_texts_and_answers_go_through_the_extractor(tmp_path: Path) -> None:
     docstring = 'def f():\n    """\n    ```\n    f()\n    ```\n    """\n'
     row = {
@@ -140,6 +149,14 @@ def test_rows_that_hold_no_question_are_dropped_with_a_reason(tmp_path: Path) ->
         {"id": "e", "question": "\ud800", "tests": ["assert f(1)"]},
         {"id": "f", "question": None, "tests": ["assert f(1)"]},
         {"id": "g", "question": "Q", "tests": ["assert f(2)"]},
+        {"id": "\ud800", "question": "", "tests": ["assert f(2)"]},
+        {"id": "h", "question": "Q", "tests": ["assert f(2)"], "source": "\ud800"},
+        {
+            "id": "i",
+            "question": "Q",
+            "tests": ["assert f(2)"],
+            "inferences": [{"completion": "", "model_name": "\ud800"}],
+        },
     )
     found = starts_of(path)
     assert [(each.id, each.order, getattr(each, "reason", "")) for each in found] == [
@@ -151,7 +168,12 @@ def test_rows_that_hold_no_question_are_dropped_with_a_reason(tmp_path: Path) ->
         ("e", 5, "not valid Unicode"),
         ("f", 6, "no question"),
         ("g", 7, ""),
+        ("?", 8, "no question"),
+        ("h", 9, "not valid Unicode"),
+        ("i", 10, "not valid Unicode"),
     ]
+    pa.Table.from_pylist([question_row(each) for each in found if isinstance(each, Start)], schema=QUESTIONS)
+    drops_table(each for each in found if isinstance(each, Drop))
     assert found == starts_of(path)
     assert [each.id for each in starts_of(path, limit=1)] == ["a"]
 
@@ -192,6 +214,18 @@ ROW: dict[str, Any] = {"question": "Q", "tests": ["assert f(1)"]}
         (
             {**ROW, "inferences": [{"completion": "a", "pass_rate": "high"}]},
             "line 2, column 'inferences', item 0, pass_rate: str where a number is expected",
+        ),
+        (
+            {**ROW, "inferences": [{"completion": "a", "completion_id": 10**30}]},
+            "line 2, column 'inferences', item 0, completion_id: does not fit in 64 bits",
+        ),
+        (
+            {**ROW, "inferences": [{"completion": "a", "pass_rate": 10**400}]},
+            "line 2, column 'inferences', item 0, pass_rate: 10000000000000000000 where a number from 0 to 1",
+        ),
+        (
+            {**ROW, "inferences": [{"completion": "a", "pass_rate": float("nan")}]},
+            "line 2, column 'inferences', item 0, pass_rate: nan where a number from 0 to 1 is expected",
         ),
         (
             {**ROW, "inferences": [{"completion": "a", "completion_id": 1}, {"completion": "b"}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -240,6 +241,12 @@ def test_folders_and_globs_are_read_by_name(tmp_path: Path) -> None:
     assert [row.number for row in iter_rows(Place(str(tmp_path)))] == [0, 1, 2, 3]
 
 
+def parquet(column: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"response": column}), file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -254,7 +261,21 @@ def test_folders_and_globs_are_read_by_name(tmp_path: Path) -> None:
         ("a.jsonl.gz", b"not gzip", "a.jsonl.gz: cannot be read"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000, mtime=0)[:-20], "a.jsonl.gz: cannot be read"),
         ("a.parquet", b"PAR1 not", "a.parquet: cannot be read from row 0 on"),
-        ("a.csv", b"a,b", "a.csv: rows are read from files that end in .parquet"),
+        ("a.txt", b"a,b", "a.txt: rows are read from files that end in .parquet"),
+        ("a.csv", b"a,b\n1\n", "a.csv line 2: 1 values; the first line names 2 columns"),
+        ("a.csv", b'a,b\n1,"2\n', "a.csv line 2: not CSV"),
+        ("a.csv", b"a,a\n1,2\n", "a.csv line 1: two columns have the same name"),
+        ("a.csv", b"a,b\n1,\xff\n", "not CSV in UTF-8"),
+        (
+            "a.parquet",
+            parquet(pa.array([b"def f(): return '\xff'"]).view(pa.string())),
+            "a.parquet: cannot be read from row 0 on",
+        ),
+        (
+            "a.parquet",
+            parquet(pa.array([3 * 10**18], pa.timestamp("us"))),
+            "a.parquet: cannot be read from row 0 on",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_row(
@@ -264,6 +285,23 @@ def test_what_cannot_be_read_is_named_with_its_row(
     with pytest.raises(BadInput) as raised:
         read(tmp_path / name)
     assert message in str(raised.value)
+
+
+def test_csv_is_read_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    text = 'id,response\r\n7,"def f():\r\n    return ""x"""\r\n8,\r\n'
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    rows = list(iter_rows(Place(str(tmp_path / "a.csv"))))
+    assert [row.values for row in rows] == [
+        {"id": "7", "response": 'def f():\r\n    return "x"'},
+        {"id": "8", "response": None},
+    ]
+    assert rows[1].where.endswith("a.csv line 4")
+
+
+def test_half_a_character_is_a_drop_wherever_it_stands(tmp_path: Path) -> None:
+    found = one(tmp_path, {"response": "def f(): pass", "lang": "\ud800"})
+    assert isinstance(found, Drop) and found.reason == "not Python"
+    found.detail.encode()
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
