@@ -246,7 +246,8 @@ def test_recipes_are_listed_and_printed() -> None:
     listed = json.loads(acedata_command("recipes", "--json").stdout)
     assert set(listed) == set(acedata.shipped_recipes())
     assert all(listed.values())
-    assert acedata_command("recipes", "demo").stdout == acedata.shipped_recipes()["demo"].read_text()
+    paper = acedata.shipped_recipes()["acecode-89k-paper"].read_text()
+    assert acedata_command("recipes", "acecode-89k-paper").stdout == paper
 
 
 def test_stores_are_looked_at_copied_and_mended(built: Path, tmp_path: Path) -> None:
