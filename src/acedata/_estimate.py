@@ -11,6 +11,10 @@ Student's, 99 %, on a logarithmic scale (a mean of lengths is off by a factor ra
 its upper half widened by the sample's skewness: in samples of long-tailed lengths the few longest, which carry much of
 the sum, are more often missing than present.
 
+Tries that brought no answer (time-outs, cut connections) may be billed, by how much only the provider knows; the budget
+counts their worst case. So the low end is without them, the expected figure and the high end as the budget counts: the
+interval is meant to hold both what the provider bills and what the build says it spent.
+
 What was not measured is assumed, and each line says which it is (`basis`). Without a sample, and for stages that no
 sampled row reached, survival is taken from the paper (124,006 seeds gave 89,422 questions), answers are taken to be
 between a twentieth and the whole of the token limit, and prompts of four bytes a token.
@@ -79,6 +83,11 @@ class Interval:
         above = math.hypot(self.high - self.expected, other.high - other.expected)
         return Interval(max(0.0, expected - below), expected, expected + above)
 
+    def perhaps(self, other: Interval) -> Interval:
+        """With what may be billed or not: the low end is without it, the others as beside it."""
+        both = self.beside(other)
+        return Interval(self.low, both.expected, both.high)
+
     def times(self, low: float, expected: float, high: float) -> Interval:
         return Interval(self.low * low, self.expected * expected, self.high * high)
 
@@ -95,8 +104,8 @@ class Line:
         model: as the recipe names it; "" for judging and the total.
         basis: whether it was measured on the sample, assumed, or is done already.
         requests: answers wanted (each sample of a prompt is one); programs, for judging.
-        prompt_tokens, completion_tokens: as billed.
-        dollars: US.
+        prompt_tokens, completion_tokens: of the answers, as billed; what lost tries may cost is in the dollars alone.
+        dollars: US. From what the provider bills at least to what the budget counts at most.
         hours: None where nothing is known.
     """
 
@@ -335,7 +344,7 @@ class _Estimator:
         extra = Interval(*(requests.expected * worst * rate for rate in self._lost_rate(model)))
         # One weather over all stages: its part of each is high, or low, together.
         self.lost += extra
-        money = money.beside(extra)
+        money = money.perhaps(extra)
         runs = self._runs(stage.name, name)
         answered = sum(run.get("answered", 0) for run in runs)
         seconds = sum(run.get("call_seconds", 0.0) for run in runs) / answered if answered else None
@@ -480,7 +489,7 @@ class _Estimator:
             total.prompt_tokens = interval([one.prompt for one in whole], self.more)
             total.completion_tokens = interval([one.completion for one in whole], self.more)
             total.dollars = interval([one.pico for one in whole], self.more).times(1e-12, 1e-12, 1e-12)
-            total.dollars = total.dollars.beside(self.lost)
+            total.dollars = total.dollars.perhaps(self.lost)
         hours: list[Interval | None] = []
         for line in lines:
             hours.append(line.hours)

@@ -456,7 +456,7 @@ def test_ctrl_c_lets_what_is_in_flight_come_home(tmp_path: Path) -> None:
         process = start(tmp_path)
         until(lambda: server.stats()["tries"] >= 1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 1, said
         assert "stopped in the stage 'questions'" in said
         answered = server.stats()["answered"]
@@ -475,7 +475,7 @@ def test_two_ctrl_c_stop_at_once(tmp_path: Path) -> None:
         assert process.stderr is not None
         until(lambda: "once more" in (process.stderr.readline() if process.stderr else ""))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert process.returncode == 130
 
 
@@ -527,45 +527,46 @@ def killed_and_resumed(tmp_path: Path, kills: int, seed: int) -> None:
     log = tmp_path / "log"
     draw = random.Random(seed)
     with Loopback(answer="tests.data.tiny:answer", latency_s=0.01, log=log) as server:
-        recipe = tiny.write(tmp_path, seeds=24, draws=4, url=server.url)
-        begun = time.monotonic()
-        build(recipe, tmp_path / "whole")
-        length = time.monotonic() - begun
+        recipe = tiny.write(tmp_path, seeds=16, draws=4, url=server.url)
+        words = [sys.executable, "-m", "acedata._cli", "build", str(tmp_path / "recipe.yaml"), "--dir"]
+
+        def run(out: Path, seconds: float | None) -> float | None:
+            """Seconds that a build took, or None: it was killed after those that were given."""
+            begun = time.monotonic()
+            process = subprocess.Popen(
+                [*words, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            try:
+                process.wait(seconds)
+                return time.monotonic() - begun
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                process.kill()
+                process.wait()
+
+        length = run(tmp_path / "whole", None)
         expected = tiny.snapshot(tmp_path / "whole")
         whole = sum(answers(log).values())
-        assert stored(tmp_path / "whole") == whole
-        killed = 0
-        for round in range(kills):
-            out = tmp_path / f"out{round}"
+        assert stored(tmp_path / "whole") == whole > 0
+        killed = ended = 0
+        while killed < kills:
+            out = tmp_path / f"out{killed}-{ended}"
             log.write_bytes(b"")
-            tiny.write(tmp_path, seeds=24, draws=4, url=server.url)
-            words = [
-                sys.executable,
-                "-m",
-                "acedata._cli",
-                "build",
-                str(tmp_path / "recipe.yaml"),
-                "--dir",
-                str(out),
-            ]
-            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                process.wait(draw.uniform(0.6, length + 1.5))
-            except subprocess.TimeoutExpired:
-                killed += 1
-            process.kill()
-            process.wait()
-            time.sleep(0.1)  # the server may still be answering who is gone
+            # Anywhere in the time that a build takes just now: one that came to its end first says how long that is.
+            took = run(out, draw.uniform(0.1, 0.95) * length)
+            killed, ended, length = killed + (took is None), ended + (took is not None), took or length
+            assert ended <= 2 + kills, "builds end before they are killed"
+            server.settle()
             answered, durable = sum(answers(log).values()), stored(out)
             # What was in flight, and what had arrived and was not yet on the disk: 8 calls of up to 4 draws, twice.
             assert 0 <= answered - durable <= 2 * 8 * 4
             built = build(recipe, out)
             assert built.incomplete == 0
-            assert tiny.snapshot(out) == expected, f"round {round}"
+            assert tiny.snapshot(out) == expected, out.name
             # Exactly what the store lacked was asked for: nothing durable was asked for again.
-            assert sum(answers(log).values()) - answered == whole - durable, f"round {round}"
+            assert sum(answers(log).values()) - answered == whole - durable, out.name
             assert stored(out) == whole
-        assert killed > kills // 3
 
 
 def answers(log: Path) -> Counter[tuple[str, int]]:

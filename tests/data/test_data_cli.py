@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -20,17 +22,28 @@ from tests.data.loopback import Loopback
 KEY = "sk-test-0123456789abcdef"
 
 
-def acedata_command(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    # Wherever it runs: the package that is tested, though its folder be named relatively.
-    environment = {**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": str(Path(acedata.__file__).parents[1])}
-    return subprocess.run(
-        [sys.executable, "-m", "acedata._cli", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder,
-        check=False,
-    )
+def acedata_command(
+    *words: object, folder: Path | None = None, alone: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this process, in a folder; `alone`: in one of its own, which takes a second to start."""
+    if alone:
+        # Wherever it runs: the package that is tested, though its folder be named relatively.
+        found = str(Path(acedata.__file__).parents[1])
+        return subprocess.run(
+            [sys.executable, "-m", "acedata._cli", *map(str, words)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OPENAI_API_KEY": KEY, "PYTHONPATH": found},
+            cwd=folder,
+            check=False,
+        )
+    out, error = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        patch.chdir(folder or Path.cwd())
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            code = main(list(map(str, words)))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), error.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_names_every_command() -> None:
-    done = acedata_command("--help")
+    done = acedata_command("--help", alone=True)
     assert done.returncode == 0
     for command in ("build", "estimate", "import", "show", "report", "export", "recipes", "store"):
         assert f"\n  {command} " in done.stdout
@@ -51,7 +64,7 @@ def test_help_names_every_command() -> None:
 
 def test_a_build_says_a_line_per_stage_and_prints_nothing(tmp_path: Path) -> None:
     tiny.write(tmp_path, seeds=4)
-    done = acedata_command("build", "recipe.yaml", folder=tmp_path)
+    done = acedata_command("build", "recipe.yaml", folder=tmp_path, alone=True)
     assert done.returncode == 0 and done.stdout == ""
     stages = list(Directory(tmp_path / "tiny").manifest)
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [*stages, "tiny"]
@@ -95,7 +108,9 @@ def test_a_terminal_is_shown_bars_and_what_came_of_each_stage(tmp_path: Path) ->
 
 
 def test_json_and_quiet(built: Path) -> None:
-    done = acedata_command("build", built / "recipe.yaml", "--dir", built / "out", "--json", "--quiet")
+    done = acedata_command(
+        "build", built / "recipe.yaml", "--dir", built / "out", "--json", "--quiet", alone=True
+    )
     assert done.stderr == ""
     found = json.loads(done.stdout)
     assert found["ran"] == [] and found["incomplete"] == 0
@@ -163,7 +178,7 @@ def test_a_full_budget_ends_with_1(tmp_path: Path) -> None:
 def test_a_wrong_key_ends_with_2(tmp_path: Path) -> None:
     with Loopback(answer="tests.data.tiny:answer", key="another", echo_key=True) as server:
         tiny.write(tmp_path, seeds=4, url=server.url)
-        done = acedata_command("build", "recipe.yaml", folder=tmp_path)
+        done = acedata_command("build", "recipe.yaml", folder=tmp_path, alone=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert KEY not in done.stderr
 
@@ -289,4 +304,4 @@ def test_the_version_is_the_distributions() -> None:
     import acesandbox
 
     assert acedata.__version__ == acesandbox.__version__
-    assert acedata_command("--version").stdout == f"acedata {acedata.__version__}\n"
+    assert acedata_command("--version", alone=True).stdout == f"acedata {acedata.__version__}\n"

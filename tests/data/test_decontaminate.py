@@ -218,11 +218,12 @@ def indexes() -> dict[str, Contamination]:
 
 @pytest.fixture
 def rows(workload: Callable[..., list[dict[str, Any]]], indexes: dict[str, Contamination]) -> Rows:
+    """A third of each benchmark is looked for among all of it; `benchmarks.bench_decontamination` looks for all."""
     found = {name: workload(file) for name, file in bench.FILES.items()}
     for name, listed in found.items():
         if name not in indexes:
             indexes[name] = Contamination(bench.problems(name, listed))
-    return found
+    return {name: listed[::3] for name, listed in found.items()}
 
 
 @pytest.mark.parametrize("edit", bench.PROMISED)

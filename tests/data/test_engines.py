@@ -60,7 +60,7 @@ def items(count: int) -> Iterator[Item]:
 def test_local_with_one_and_two_workers_and_two_nodes_of_ray_give_the_same_bytes(
     cluster: Any, tmp_path: Path
 ) -> None:
-    recipe = tiny.write(tmp_path, seeds=16)
+    recipe = tiny.write(tmp_path, seeds=12)
     expected = None
     for name, changes in {
         "local-1": {"workers": 1},
@@ -75,35 +75,24 @@ def test_local_with_one_and_two_workers_and_two_nodes_of_ray_give_the_same_bytes
     assert (run["engine"], run["nodes"], run["actors"]) == ("ray", 2, 2)
 
 
-def test_both_nodes_judge_and_groups_come_back_in_order(cluster: Any) -> None:
-    engine = RayEngine(RayConfig(address=cluster.address))
-    try:
-        orders = [
-            order
-            for judged in engine.judge(items(60), JudgeConfig())
-            for order in dict.fromkeys(judged.matrix.column("order").to_pylist())
-        ]
-        assert orders == list(range(60))
-        assert engine.describe() == {"engine": "ray", "nodes": 2, "actors": 2}
-    finally:
-        engine.close()
-
-
-def test_the_matrix_does_not_depend_on_the_engine(cluster: Any) -> None:
+def test_both_nodes_judge_and_the_matrix_is_the_local_one_in_the_same_order(cluster: Any) -> None:
     import pyarrow as pa
 
-    tables = []
-    for engine in (LocalEngine(1), RayEngine(RayConfig(address=cluster.address))):
-        batches = [judged.matrix for judged in engine.judge(items(20), JudgeConfig())]
+    tables, said = [], []
+    for engine in (LocalEngine(2), RayEngine(RayConfig(address=cluster.address))):
+        batches = [judged.matrix for judged in engine.judge(items(40), JudgeConfig())]
         tables.append(pa.Table.from_batches(batches).combine_chunks())
+        said.append(engine.describe())
         engine.close()
-    assert tables[0].equals(tables[1]) and tables[0].num_rows == 20 * 40
+    assert tables[0].equals(tables[1]) and tables[0].num_rows == 40 * 40
+    assert list(dict.fromkeys(tables[1].column("order").to_pylist())) == list(range(40))
+    assert said[1] == {"engine": "ray", "nodes": 2, "actors": 2}
 
 
 def test_an_error_in_an_actor_is_the_same_error(cluster: Any) -> None:
     from acesandbox import BadInput
 
-    engine = RayEngine(RayConfig(address=cluster.address))
+    engine = RayEngine(RayConfig(address=cluster.address), workers=1)
     with pytest.raises(BadInput, match="no-such-python"):
         list(engine.judge(items(1), JudgeConfig(python="/no-such-python")))
 

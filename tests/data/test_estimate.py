@@ -9,20 +9,13 @@ from typing import Any
 
 import pytest
 
+from acedata._backends import openai
 from acedata._build import build
 from acedata._errors import BudgetReached
-from acedata._estimate import Estimate, Interval, _poisson, estimate, interval, lines
+from acedata._estimate import Interval, _poisson, estimate, interval, lines
 from acedata._recipe import Recipe, load_recipe
-from tests.data.loopback import Knobs, Loopback, share
-
-CAP = 2000
-
-
-def lengths(kind: str, draw: random.Random) -> int:
-    """Answer tokens: log-normal, or a Pareto tail that has a mean and hardly a variance; cut at the token limit."""
-    size = draw.lognormvariate(4.5, 1.1) if kind == "log-normal" else 60 * draw.paretovariate(1.3)
-    return min(CAP, max(1, round(size)))
-
+from tests.data.loopback import Loopback
+from tests.data.talk import CAP, lengths
 
 # ---- the interval ----
 
@@ -66,28 +59,12 @@ def test_what_is_the_same_for_every_row_is_known_exactly() -> None:
     assert interval([5], 10).high == 200
 
 
+def test_what_may_be_billed_or_not_is_at_the_high_end_alone() -> None:
+    found = Interval(8.0, 10.0, 13.0).perhaps(Interval(0.5, 1.0, 5.0))
+    assert (found.low, found.expected, found.high) == (8.0, 11.0, 16.0)
+
+
 # ---- a whole estimate ----
-
-
-def answer(body: dict[str, Any], messages: list[dict[str, str]], seed: int) -> str | None:
-    """A synthesizer that sometimes breaks its JSON or imagines wrong tests, and solvers, with long-tailed talk."""
-    knobs: Knobs = body["_knobs"]
-    asked = " ".join(message["content"] for message in messages)
-    drawn = seed if body.get("temperature") else 0
-    draw = random.Random(repr((knobs.seed, body["model"], asked, drawn)))
-    talk = " ".join(
-        f"w{number}" for number in range(lengths("Pareto" if knobs.seed % 2 else "log-normal", draw))
-    )
-    number = asked.partition("shift_")[2].partition("(")[0]
-    if body["model"] == "synthesizer":
-        wrong = share(knobs.seed, "wrong", number) < 0.2
-        tests = [
-            f"assert shift_{number}({one}) == {one + int(number) + (wrong and one < 4)}" for one in range(7)
-        ]
-        question = f"Write a function shift_{number}(n) that adds {number} to n. {talk}"
-        text = json.dumps({"question": question, "tests": tests})
-        return text[:-9] if draw.random() < 0.08 else text
-    return f"def shift_{number}(n):\n    return n + {number}\n```\n{talk}"
 
 
 def recipe_of(place: Path, url: str, seeds: int, **changes: Any) -> Recipe:
@@ -125,9 +102,10 @@ def difference(after: tuple[int, int, float], before: tuple[int, int, float]) ->
 
 def measured(
     place: Path, seed: int, seeds: int, sample: int, weather: dict[str, float]
-) -> tuple[Estimate, bool, float]:
-    """One estimate and the build after it: whether it held, and high over low."""
-    with Loopback(answer="tests.data.test_estimate:answer", seed=seed, faults=weather) as server:
+) -> tuple[bool, bool, float]:
+    """One estimate and the build after it: whether it held what the build counts, and what the provider bills; and its
+    high end over its low one."""
+    with Loopback(answer="tests.data.talk:answer", seed=seed, faults=weather) as server:
         recipe = recipe_of(place, server.url, seeds)
         found = estimate(recipe, place / "build", sample=sample)
         before = actual(server.stats())
@@ -135,16 +113,17 @@ def measured(
         assert found.paid >= before[2] - 1e-9
         built = build(recipe, place / "build")
         requests, tokens, money = difference(actual(server.stats()), before)
-    spent = built.dollars
+    spent, total = built.dollars, found.total.dollars
     print(
-        f"seed {seed}: dollars {spent:.4f} (billed {money:.4f}) in {found.total.dollars.low:.4f} to "
-        f"{found.total.dollars.high:.4f}; {requests} requests, {tokens} tokens"
+        f"seed {seed}: {spent:.4f} counted, {money:.4f} billed, in {total.low:.4f} to {total.high:.4f}; "
+        f"{requests} requests, {tokens} tokens",
+        flush=True,
     )
-    return found, spent in found.total.dollars, found.total.dollars.high / found.total.dollars.low
+    return spent in total, money in total, total.high / total.low
 
 
 def test_an_estimate_holds_and_what_it_paid_for_is_not_paid_again(tmp_path: Path) -> None:
-    with Loopback(answer="tests.data.test_estimate:answer", seed=4) as server:
+    with Loopback(answer="tests.data.talk:answer", seed=4) as server:
         recipe = recipe_of(tmp_path, server.url, 60)
         found = estimate(recipe, tmp_path / "build", sample=20)
         first = actual(server.stats())
@@ -179,7 +158,7 @@ def test_an_estimate_holds_and_what_it_paid_for_is_not_paid_again(tmp_path: Path
 
 
 def test_without_a_sample_nobody_is_asked_and_the_assumptions_hold(tmp_path: Path) -> None:
-    with Loopback(answer="tests.data.test_estimate:answer", seed=3) as server:
+    with Loopback(answer="tests.data.talk:answer", seed=3) as server:
         recipe = recipe_of(tmp_path, server.url, 40)
         found = estimate(recipe, tmp_path / "build", sample=0)
         assert server.stats()["tries"] == 0
@@ -191,7 +170,7 @@ def test_without_a_sample_nobody_is_asked_and_the_assumptions_hold(tmp_path: Pat
 
 
 def test_a_stage_that_no_sampled_row_reached_is_assumed_and_says_so(tmp_path: Path) -> None:
-    with Loopback(answer="tests.data.test_estimate:answer", seed=2) as server:
+    with Loopback(answer="tests.data.talk:answer", seed=2) as server:
         recipe = recipe_of(tmp_path, server.url, 30, filter={"min_tests": 50})
         found = estimate(recipe, tmp_path / "build", sample=10)
     basis = {line.stage: line.basis for line in found.lines}
@@ -200,7 +179,7 @@ def test_a_stage_that_no_sampled_row_reached_is_assumed_and_says_so(tmp_path: Pa
 
 
 def test_the_sample_is_paid_from_the_builds_budget(tmp_path: Path) -> None:
-    with Loopback(answer="tests.data.test_estimate:answer") as server:
+    with Loopback(answer="tests.data.talk:answer") as server:
         recipe = recipe_of(tmp_path, server.url, 60, budget_usd=0.004)
         with pytest.raises(BudgetReached):
             estimate(recipe, tmp_path / "build", sample=50)
@@ -209,15 +188,25 @@ def test_the_sample_is_paid_from_the_builds_budget(tmp_path: Path) -> None:
         assert actual(server.stats())[2] <= 0.004
 
 
+# Seeds that had no part in making the estimator: chosen before it was tried on them, and not tuned to.
+FRESH = range(100, 130)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_nine_of_ten_intervals_hold_the_cost_of_a_build_in_bad_weather(tmp_path: Path) -> None:
-    """Ten seeds: log-normal and Pareto lengths cut at the token limit, broken answers asked again, tries that fail."""
+@pytest.mark.timeout(3600)
+def test_nine_of_ten_intervals_hold_the_cost_of_a_build_in_bad_weather(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log-normal and Pareto lengths cut at the token limit, broken answers asked again, tries that fail."""
+    # How long to wait between tries is not the question here.
+    monkeypatch.setattr(openai, "_LONGEST_BACKOFF", 0.05)
     weather = {"429": 0.03, "500": 0.03, "malformed": 0.02, "cut": 0.02}
-    held, widths = 0, []
-    for seed in range(10):
-        _, inside, width = measured(tmp_path / str(seed), seed, 300, 50, weather)
-        held += inside
+    counted, billed, widths = 0, 0, []
+    for seed in FRESH:
+        spent, money, width = measured(tmp_path / str(seed), seed, 300, 50, weather)
+        counted, billed = counted + spent, billed + money
         widths.append(width)
-    assert held >= 9
-    assert sorted(widths)[5] < 3
+    print(f"{counted} hold what the build counts, {billed} what the provider bills; of {len(FRESH)}")
+    assert min(counted, billed) >= 0.9 * len(FRESH)
+    # Of use: the low end is what is billed at least, the high one what the budget counts at most.
+    assert sorted(widths)[len(widths) // 2] < 3.2

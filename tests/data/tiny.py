@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from acedata._recipe import Recipe, load_recipe
+if TYPE_CHECKING:
+    from acedata import Recipe
 
 RECIPE = """\
 name: tiny
@@ -45,6 +46,9 @@ def write(
         more: further lines of the recipe.
         url: ask the server there instead of replaying the answers.
     """
+    # Here, since the server's process, which starts often, needs nothing of it.
+    from acedata import load_recipe
+
     folder.mkdir(parents=True, exist_ok=True)
     answers: list[dict[str, object]] = []
     half = seeds // 2
@@ -120,7 +124,10 @@ def _program(number: int, kind: int) -> str:
         f"def {name}(x):\n    return x + {number} if x < 3 else x",
         f"def {name}(x):\n    return",
         f"def {name}(x)\n    return x",
-        f"def {name}(x):\n    while x > 4:\n        pass\n    return x + {number}",
+        # Hangs cost their whole time limit: every fourth question's is enough.
+        f"def {name}(x):\n    while x > 4:\n        pass\n    return x + {number}"
+        if number % 4 == 0
+        else f"def {name}(x):\n    return x + {number} if x <= 4 else None",
         "",
     )[(number + kind) % 6]
 
