@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,30 +198,33 @@ def make_trainer(
         options["model_init_kwargs"] = {"dtype": load, **({"revision": revision} if revision else {})}
     if held is not None:
         options |= {"eval_strategy": "steps", "eval_steps": settings.eval_steps}
-    config = RewardConfig(
-        output_dir=str(out),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup,  # a share, below 1
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        per_device_train_batch_size=settings.device_batch,
-        per_device_eval_batch_size=settings.device_batch,
-        gradient_accumulation_steps=settings.global_batch // (settings.device_batch * processes),
-        bf16=settings.precision == "bf16",
-        gradient_checkpointing=settings.gradient_checkpointing,
-        use_cpu=settings.cpu,
-        logging_steps=settings.log_steps,
-        save_strategy="steps" if save else "no",
-        save_steps=settings.save_steps,
-        seed=settings.seed,
-        max_length=None,
-        report_to="none",
-        disable_tqdm=progress is False,
-        dataloader_pin_memory=not settings.cpu,
-        **options,
-    )
+    with warnings.catch_warnings():
+        # TRL still says `gradient_checkpointing`, which transformers is about to rename.
+        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+        config = RewardConfig(
+            output_dir=str(out),
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.schedule,
+            warmup_steps=settings.warmup,  # a share, below 1
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+            per_device_train_batch_size=settings.device_batch,
+            per_device_eval_batch_size=settings.device_batch,
+            gradient_accumulation_steps=settings.global_batch // (settings.device_batch * processes),
+            bf16=settings.precision == "bf16",
+            gradient_checkpointing=settings.gradient_checkpointing,
+            use_cpu=settings.cpu,
+            logging_steps=settings.log_steps,
+            save_strategy="steps" if save else "no",
+            save_steps=settings.save_steps,
+            seed=settings.seed,
+            max_length=None,
+            report_to="none",
+            disable_tqdm=progress is False,
+            dataloader_pin_memory=not settings.cpu,
+            **options,
+        )
     peft_config = None
     if lora is not None:
         from peft import LoraConfig as Adapter

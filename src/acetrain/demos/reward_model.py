@@ -24,7 +24,6 @@ import json
 import math
 import random
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -255,14 +254,13 @@ def fit(
 
     class Told(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
-            if logs and "accuracy" in logs:
+            if logs and "loss" in logs:
                 say(
                     f"reward model: step {state.global_step} of {state.max_steps}, loss {logs['loss']:.3f}, "
                     f"right in {percent(logs['accuracy'])} of the training pairs"
                 )
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+    with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(model, tokenizer, tokens, train, Path(folder), save=False, progress=False)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Told())
@@ -270,7 +268,7 @@ def fit(
     log = [
         {"step": one["step"], "loss": round(one["loss"], 4), "accuracy": round(one["accuracy"], 4)}
         for one in trainer.state.log_history
-        if "accuracy" in one
+        if "loss" in one
     ]
     return RewardModel(model, tokenizer, form=Form("raw", "plain")), log
 
