@@ -45,7 +45,11 @@ class IsolationUnavailable(SandboxError):
 
 
 class WorkerDied(SandboxError):
-    """A worker died, and so did the retry, without this program being the reason."""
+    """A worker died, and so did the retry, without this program being the reason.
+
+    Tests that are too much for the judge (literals of millions of items) end so too, since nothing can be said of any
+    program by them; the message says which limits would have to be raised.
+    """
 
 
 class ProtocolError(SandboxError):

@@ -784,8 +784,9 @@ class Pool:
     def _problem_fails(self, task: Task, why: str) -> None:
         """The judge does not survive these tests, whatever the program: no program of the problem can be judged."""
         error = WorkerDied(
-            f"the tests could not be prepared, twice; {why} (they are {task.problem.size:,} bytes as JSON; reading "
-            "them may use judge_cpu_s and memory_mb of the limits)"
+            f"the tests could not be prepared, twice, so no program can be judged by them; {why}. They are "
+            f"{task.problem.size:,} bytes as JSON, and reading them may use judge_cpu_s and memory_mb of the limits: "
+            "raise these, or hand over fewer or smaller tests"
         )
         task.problem.not_prepared = 0
         with self._lock:

@@ -30,6 +30,25 @@ def text_bytes(text: object, what: str) -> bytes:
     return data
 
 
+MAX_PROBLEM_TEXT_BYTES = 48 << 20
+"""Longest that all tests of one problem may be together: what the judge answers after reading them has a bound."""
+
+
+def _add(total: int, text: str, what: str) -> int:
+    """`total` and the bytes of one more test.
+
+    Raises:
+        BadInput: as `text_bytes`, or too long together with those before it.
+    """
+    total += len(text_bytes(text, what))
+    if total > MAX_PROBLEM_TEXT_BYTES:
+        raise BadInput(
+            f"the tests are {total:,} bytes long up to {what}; the limit for all tests of one problem is "
+            f"{MAX_PROBLEM_TEXT_BYTES:,}"
+        )
+    return total
+
+
 def _optional_text(text: object, what: str) -> str | None:
     if text is None:
         return None
@@ -107,7 +126,7 @@ class Asserts(Tests):
             calls it, since a program could forge it; the program must define it too, as public harnesses expect.
 
     Raises:
-        BadInput: no tests, or not a sequence of str.
+        BadInput: no tests, not a sequence of str, or too long.
     """
 
     __slots__ = ()
@@ -123,8 +142,9 @@ class Asserts(Tests):
             raise BadInput("Asserts needs at least one test")
         if len(listed) > MAX_TESTS:
             raise BadInput(f"{len(listed):,} tests for one problem; the limit is {MAX_TESTS:,}")
+        total = 0
         for number, test in enumerate(listed):
-            text_bytes(test, f"tests[{number}]")
+            total = _add(total, test, f"tests[{number}]")
         super().__init__(
             (listed, _optional_text(entry_point, "entry_point"), _optional_text(prompt, "prompt"))
         )
@@ -213,7 +233,7 @@ class Stdio(Tests):
             most this much, absolutely or relative to the expected one.
 
     Raises:
-        BadInput: no cases, or wrong types.
+        BadInput: no cases, wrong types, or too long.
     """
 
     __slots__ = ()
@@ -231,9 +251,10 @@ class Stdio(Tests):
             raise BadInput("Stdio needs at least one (input, output) pair")
         if len(listed) > MAX_TESTS:
             raise BadInput(f"{len(listed):,} cases for one problem; the limit is {MAX_TESTS:,}")
+        total = 0
         for number, (given, expected) in enumerate(listed):
-            text_bytes(given, f"the input of cases[{number}]")
-            text_bytes(expected, f"the output of cases[{number}]")
+            total = _add(total, given, f"the input of cases[{number}]")
+            total = _add(total, expected, f"the output of cases[{number}]")
         if compare not in COMPARES:
             raise BadInput(f"compare={compare!r} is unknown; there are {', '.join(COMPARES)}")
         if float_tolerance is not None:
@@ -265,7 +286,7 @@ class Functional(Tests):
         prompt: the problem's own code, as for `Asserts`.
 
     Raises:
-        BadInput: no cases, wrong types, or a value that has no literal.
+        BadInput: no cases, wrong types, too long, or a value that has no literal.
     """
 
     __slots__ = ()
@@ -276,7 +297,7 @@ class Functional(Tests):
     ) -> None:
         if not isinstance(fn_name, str) or not fn_name.isidentifier():
             raise BadInput(f"fn_name must be the name of a function, not {fn_name!r}")
-        listed = []
+        listed, total = [], 0
         for number, case in enumerate(cases):
             arguments, expected = _pair(case, f"cases[{number}]")
             if not isinstance(arguments, (list, tuple)):
@@ -284,12 +305,11 @@ class Functional(Tests):
                     f"the arguments of cases[{number}] must be a list or tuple, one entry per parameter, "
                     f"not {type(arguments).__name__}"
                 )
-            listed.append(
-                (
-                    literal(tuple(arguments), f"the arguments of cases[{number}]"),
-                    literal(expected, f"the expected result of cases[{number}]"),
-                )
-            )
+            named = f"the arguments of cases[{number}]", f"the expected result of cases[{number}]"
+            texts = literal(tuple(arguments), named[0]), literal(expected, named[1])
+            for text, what in zip(texts, named, strict=True):
+                total = _add(total, text, what)
+            listed.append(texts)
         if not listed:
             raise BadInput("Functional needs at least one (arguments, expected) pair")
         if len(listed) > MAX_TESTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,22 @@ def test_problem_is_what_the_protocol_says() -> None:
     functional = json.loads(KINDS[4]._problem())
     assert functional["entry_point"] == "f"
     assert [ast.literal_eval(text) for text in functional["tests"][0]] == [(1, [2]), {"a": {1}}]
+
+
+@pytest.mark.parametrize(
+    ("make", "where"),
+    [
+        (lambda text: Asserts([text] * 8), r"tests\[4\]"),
+        (lambda text: Stdio([(text, text)] * 4), r"the input of cases\[2\]"),
+        (lambda text: Functional([((text,), 1)] * 8, "f"), r"the arguments of cases\[4\]"),
+    ],
+)
+def test_tests_that_are_too_long_together_are_refused_at_once(
+    make: Callable[[str], Tests], where: str
+) -> None:
+    """Each is short enough; together they are more than the judge may answer with."""
+    with pytest.raises(BadInput, match=where + "; the limit for all tests of one problem is 50,331,648"):
+        make("x" * (11 << 20))
 
 
 @pytest.mark.parametrize(
