@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,8 @@ from typing import Any
 import pytest
 
 from acesandbox import Limits, Sandbox
-from acetrain import RuleReward
-from tests.train.answers import HOSTILE, RIGHT, TESTS, WRONG
+from acetrain import NodeJudge, RuleReward
+from tests.train.answers import HOSTILE, RIGHT, TESTS, WRONG, block
 
 # TRL sets what transformers is about to rename.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.* is deprecated:FutureWarning")
@@ -122,6 +125,54 @@ def test_training_goes_on_with_hostile_answers_and_unknown_rewards(tmp_path: Pat
     assert logs(trainer, "rewards/rule_reward/mean") == [0.25] * STEPS
     assert all(math.isfinite(value) for value in logs(trainer, "loss") + logs(trainer, "grad_norm"))
     assert any(value > 0 for value in logs(trainer, "grad_norm")), "the known half must still teach"
+
+
+@pytest.mark.parametrize("victim", ["judge", "worker"])
+def test_training_goes_on_when_the_judge_or_a_worker_is_killed_in_the_middle_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    hanging = block("def add(a, b):\n    while True:\n        pass")
+    killed: list[int] = []
+
+    class Killing(Answering):
+        def __call__(self, *args: Any, **columns: Any) -> list[float | None]:
+            self._opened().open()
+            pid = self._judge.pid() if isinstance(self._judge, NodeJudge) else os.getpid()
+            pids = [pid] if victim == "judge" else workers_of(pid)
+            killed.extend(pids)
+            timer = threading.Timer(0.1, lambda: [os.kill(one, signal.SIGKILL) for one in pids])
+            timer.start()
+            try:
+                return super().__call__(*args, **columns)
+            finally:
+                timer.join()
+
+    monkeypatch.setenv("ACETRAIN_JUDGE_DIR", str(tmp_path / "judge"))
+    reward = Killing("pass_rate", limits=QUICK, workers=1, shared=victim == "judge")
+    reward.answers = (RIGHT, hanging, WRONG, hanging)
+    try:
+        trainer = train(tmp_path / "run", reward, [json.dumps(TESTS)] * 2)
+    finally:
+        last = reward._judge.pid() if isinstance(reward._judge, NodeJudge) else None
+        reward.close()
+        if last is not None:
+            os.kill(last, signal.SIGKILL)  # rather than wait until it has lingered
+    assert trainer.state.global_step == STEPS and len(set(killed)) == STEPS
+    assert logs(trainer, "rule_reward/unjudged") == [0.0] * STEPS
+    assert logs(trainer, "rewards/rule_reward/mean") == [0.25] * STEPS
+
+
+def workers_of(pid: int) -> list[int]:
+    """The sandbox's processes that this process started."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            children = [int(word) for word in file.read().split()]
+        for child in children:
+            with open(f"/proc/{child}/cmdline") as file:
+                if "acejail" in file.read():
+                    found.append(child)
+    return found
 
 
 def test_one_unknown_in_a_group_moves_nothing_and_the_others_are_paid_by_their_mean(tmp_path: Path) -> None:
