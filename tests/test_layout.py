@@ -56,6 +56,7 @@ ARROWS: dict[str, set[str]] = {
         "rich",
         "safetensors",
         "typer",
+        "yaml",
     },
 }
 

@@ -5,7 +5,9 @@
     trainer = GRPOTrainer(model, reward_funcs=RuleReward(mode="binary"), ...)
 
 General layout: `_scoring` makes an answer and its tests a `Score`, `_rewards` makes that a number for TRL, `_node` lets
-many processes share one judge. `_reward_model` trains and loads models that score answers. Neighbours call `verl`, `openrlhf` and `eval_test_cases`, one module each.
+many processes share one judge. `_reward_model` trains and loads models that score answers. `_rl` trains policies from
+recipes, with the trainer of `_reinforce_pp` beside TRL's. Neighbours call `verl`, `openrlhf` and `eval_test_cases`, one
+module each.
 
 Importing this package imports no torch, transformers or TRL: names are loaded when they are used.
 """
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._node import NodeJudge as NodeJudge
+    from ._reinforce_pp import ReinforcePPConfig as ReinforcePPConfig
+    from ._reinforce_pp import ReinforcePPTrainer as ReinforcePPTrainer
     from ._reward_model._model import RewardModel as RewardModel
     from ._rewards import AsyncRuleReward as AsyncRuleReward
     from ._rewards import RuleReward as RuleReward
@@ -26,13 +30,24 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsyncRuleReward": "_rewards",
     "NodeJudge": "_node",
+    "ReinforcePPConfig": "_reinforce_pp",
+    "ReinforcePPTrainer": "_reinforce_pp",
     "RewardModel": "_reward_model._model",
     "RuleReward": "_rewards",
     "Score": "_scoring",
     "score_all": "_scoring",
 }
 
-__all__ = ["AsyncRuleReward", "NodeJudge", "RewardModel", "RuleReward", "Score", "score_all"]
+__all__ = [
+    "AsyncRuleReward",
+    "NodeJudge",
+    "ReinforcePPConfig",
+    "ReinforcePPTrainer",
+    "RewardModel",
+    "RuleReward",
+    "Score",
+    "score_all",
+]
 
 
 def __getattr__(name: str) -> Any:

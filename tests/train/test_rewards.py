@@ -446,6 +446,8 @@ def test_public_names() -> None:
     assert sorted(acetrain.__all__) == [
         "AsyncRuleReward",
         "NodeJudge",
+        "ReinforcePPConfig",
+        "ReinforcePPTrainer",
         "RewardModel",
         "RuleReward",
         "Score",
