@@ -44,11 +44,14 @@ print("ready", flush=True)
 threading.Event().wait()
 """
 SETTINGS: dict[str, dict[str, Any]] = {
-    "default limits: 1 s per test, 2 s per program": {},
-    "the same, fail_fast": {"fail_fast": True},
-    "0.1 s per test, 0.2 s per program": {
-        "limits": Limits(cpu_s=0.1, program_cpu_s=0.2, load_cpu_s=0.2, idle_s=0.5)
-    },
+    "default": {},
+    "fail_fast": {"fail_fast": True},
+    "fitted": {"limits": Limits(cpu_s=0.1, program_cpu_s=0.2, load_cpu_s=0.2, idle_s=0.5)},
+}
+TITLES = {
+    "default": "1 s per test, 2 s per program (the default)",
+    "fail_fast": "the default, fail_fast",
+    "fitted": "0.1 s per test, 0.2 s per program",
 }
 
 
@@ -78,6 +81,7 @@ def completions(question: int) -> tuple[list[str], str]:
 def main() -> None:
     made = parser(__doc__)
     made.add_argument("--workers", type=int, default=None)
+    made.add_argument("--limits", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="which ones")
     given = made.parse_args()
     questions = 16 if given.quick else QUESTIONS
     answers: list[str] = []
@@ -89,16 +93,19 @@ def main() -> None:
 
     lines: list[list[object]] = []
     found: dict[str, Any] = {"completions": len(answers), "tests": TESTS, "settings": {}}
+    load = os.getloadavg()[0]
+    found["load_before"] = load
+    talk(f"load before: {load:.1f} on {len(os.sched_getaffinity(0))} cores")
     for beside in (False, True):
-        for name, options in SETTINGS.items():
-            if given.quick and not options.get("limits"):
-                continue
+        for setting in ["fitted"] if given.quick else given.limits:
+            name, options = TITLES[setting], SETTINGS[setting]
             outcome = step(answers, tests, options, given.workers, beside)
             where = "60-thread trainer" if beside else "nothing"
             talk(f"{name}, beside {where}: {outcome['seconds']:.1f} s, {outcome['cpu_s']:.1f} s of CPU")
-            lines.append([name, where, outcome["seconds"], outcome["cpu_s"], outcome["cpu_s"] / 3])
+            programs = outcome["programs_cpu_s"]
+            lines.append([name, where, outcome["seconds"], outcome["cpu_s"], programs, outcome["cpu_s"] / 3])
             found["settings"][f"{name}, beside {where}"] = outcome
-    head = [f"{len(answers):,} completions", "beside", "s", "cpu s", "cores"]
+    head = [f"{len(answers):,} completions", "beside", "s", "cpu s", "programs' cpu s", "cores"]
     publish("reward", found, table(head, lines), given.out)
 
 
