@@ -58,7 +58,7 @@ def train(
         begin(recipe, out)
     if recipe.run.threads is not None:
         torch.set_num_threads(recipe.run.threads)
-    place, source = _places(recipe, out, first, processes)
+    place, source = _places(recipe, out, first, processes, tell)
     tokenizer = _tokenizer(place, recipe)
     questions = load_questions(recipe, source, tokenizer)
     if questions.too_long:
@@ -122,7 +122,7 @@ def _check_machine(recipe: RLRecipe, processes: int) -> None:
         )
 
 
-def _places(recipe: RLRecipe, out: Path, first: bool, processes: int) -> tuple[str, str]:
+def _places(recipe: RLRecipe, out: Path, first: bool, processes: int, tell: Say) -> tuple[str, str]:
     """Where the policy and the questions are; what is to be made on the spot is made."""
     policy, data = recipe.policy, recipe.data
     start = out / "start"
@@ -132,6 +132,7 @@ def _places(recipe: RLRecipe, out: Path, first: bool, processes: int) -> tuple[s
         start.mkdir(exist_ok=True)
         if data.tasks is not None:
             make_tasks(data.tasks, policy.tiny.seed, start / "questions.jsonl")
+        tell(f"making a policy on the spot: {policy.tiny.supervised_steps} supervised steps")
         make_policy(policy.tiny, start)
     if processes > 1:
         from accelerate import PartialState
