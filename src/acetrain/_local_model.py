@@ -205,7 +205,9 @@ class TransformersBackend:
         return texts, lengths, stopped
 
     def _tokens(self, request: Request) -> list[int]:
-        chat = [dict(message) for message in request.messages]
+        chat: list[dict[str, str]] = [
+            {"role": message["role"], "content": message["content"]} for message in request.messages
+        ]
         if self._tokenizer.chat_template is None:
             text = "\n".join(message["content"] for message in chat)
             return list(self._tokenizer(text)["input_ids"])
