@@ -266,6 +266,17 @@ def pair(question: str, chosen: str, rejected: str) -> Pair:
     return Pair(question, question, chosen, rejected, None, "here line 1")
 
 
+def test_texts_are_the_templates_and_sides_stay_where_they_are() -> None:
+    speaks = tokenizer()
+    one = Pair("k", "w1 w2", "w3", "w4 w5", 0.5, "here")
+    tokens = tokenize([one], speaks, Form("raw", "chat"), 99, "drop", Counts(), "train")
+    # "user" and "assistant" are in no vocabulary of these tests, so they are w0.
+    start, end = "<|im_start|> w0 w1 w2 <|im_end|> <|im_start|> w0", "<|im_end|>"
+    assert speaks.decode(tokens.chosen[0]) == f"{start} w3 {end}"
+    assert speaks.decode(tokens.rejected[0]) == f"{start} w4 w5 {end}"
+    assert (tokens.margin, tokens.key) == ([0.5], ["k"])
+
+
 def test_long_pairs_are_cut_or_dropped_and_counted_either_way() -> None:
     long = pair("w1 " * 5, "w2 " * 40, "w3 " * 20)
     short = pair("w1", "w2", "w3")

@@ -6,7 +6,7 @@ and reads a text that ends with the padding token one token too early. The head'
 precision, since no classifier has one.
 
 Weights are loaded in float32 unless said otherwise: transformers 5 would take the type of the file, and in bf16 the
-scores of one text in two batches differ in the second digit.
+scores of one text in two batches differ by hundredths of their spread.
 """
 
 from __future__ import annotations

@@ -123,6 +123,10 @@ def one_seed(seed: int, settings: Settings, say: Say, keep: Callable[[Result], N
             f"{2 * len(training):,} pairs to train on; {tried - len(training):,} of {tried:,} twins solve each other"
         )
         held, _ = draw_twins(draw, course.never, settings.held_out, sandbox, single=False)
+        shown, asked = (
+            {task.pair for one in twins for task in (one.one, one.other)} for twins in (training, held)
+        )
+        assert not shown & asked, "a held-out pair of operators was shown"
         model, log = fit(course, training, settings, say)
         result: Result = {"parameters": course.parameters, "training_pairs": 2 * len(training), "log": log}
         result["accuracy"] = accuracies(model, held, seed)
