@@ -47,11 +47,14 @@ class _Panel:
     title: str
     series: tuple[tuple[str, str, str], ...]  # name in the line, label, colour
     share: bool = False
+    whole: bool = False  # the axis goes to 100 %
 
 
 _PANELS = (
     _Panel("reward, mean of the rollout", (("reward", "reward", BLUE),)),
-    _Panel("tests", (("pass_rate", "tests passed", GREEN), ("all_passed", "all passed", BLUE)), share=True),
+    _Panel(
+        "tests", (("pass_rate", "tests passed", GREEN), ("all_passed", "all passed", BLUE)), True, whole=True
+    ),
     _Panel("tokens of a completion", (("tokens", "mean", BLUE), ("longest", "longest", GREY))),
     _Panel(
         "completions that",
@@ -179,7 +182,9 @@ def _panel(panel: _Panel, lines: Sequence[Mapping[str, Any]], width: int = 510, 
     left, right, top, bottom = 62, 14, 46, 34
     xs = [x for _, _, points in series for x, _ in points]
     ys = [y for _, _, points in series for _, y in points]
-    low, high = (0.0, 1.0) if panel.share else _range(min(ys), max(ys))
+    low, high = _range(min(ys), max(ys))
+    if panel.share:
+        low, high = 0.0, 1.0 if panel.whole else min(1.0, max(0.05, 1.1 * max(ys)))
     first, last = min(xs), max(max(xs), min(xs) + 1)
 
     def at(x: float, y: float) -> tuple[float, float]:

@@ -156,8 +156,8 @@ class RolloutConfig(Settings):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Nucleus; 1 is off. Anything else makes the policy that draws another one than the one that learns."""
     engine: Literal["generate", "vllm-colocate", "vllm-server"] = "generate"
-    """`generate`: transformers, slow. `vllm-colocate`: vLLM on the GPUs that train. `vllm-server`: `trl vllm-serve` on
-    others."""
+    """`generate`: transformers, slow. `vllm-colocate`: vLLM on the GPUs that train. `vllm-server`: `vllm serve` on
+    others (docs/gpu-jobs.md)."""
     vllm_memory: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Colocate: vLLM's share of each GPU's memory."""
     vllm_tensor_parallel: Positive = 1
