@@ -15,23 +15,25 @@ from ._tasks import OPERATORS, PAIRS, Task
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 # What always stands together is one token, as in any vocabulary that was learned: sequences are half as long for it.
 _CHUNKS = (r"def f\(x\):\n", "    return x\n", "    x = ", "Q: ", ", then ", ", ", "\nA:", r" (?:[-+*%]|//) ")
-_PIECE = "|".join((*_CHUNKS, r"\d", "    ", "\n", "[A-Za-z_]+", r"[^\w\s]", " "))
+_PIECES = (*_CHUNKS, r"\d", "    ", "\n", "[A-Za-z_]+", r"[^\w\s]", " ")
 
 
-def make_tokenizer(extra: Iterable[str] = ()) -> Any:
+def make_tokenizer(extra: Iterable[str] = (), phrases: Iterable[str] = ()) -> Any:
     """A `PreTrainedTokenizerFast` that can say all questions and programs of `_tasks`, and the `extra` texts.
 
-    `<pad>` is 0 and `<eos>` is 1. It pads on the left, as generation wants it, and adds no token by itself.
+    Each of the `phrases` is one token wherever it stands. `<pad>` is 0 and `<eos>` is 1. It pads on the left, as
+    generation wants it, and adds no token by itself.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    piece = "|".join((*map(re.escape, phrases), *_PIECES))
     words = {PAD: 0, EOS: 1, UNKNOWN: 2}
     for text in [*_texts(), *extra]:
-        for piece in re.findall(_PIECE, text):
-            words.setdefault(piece, len(words))
+        for word in re.findall(piece, text):
+            words.setdefault(word, len(words))
     plain = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
-    plain.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECE), "isolated")
+    plain.pre_tokenizer = pre_tokenizers.Split(Regex(piece), "isolated")
     plain.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=plain,

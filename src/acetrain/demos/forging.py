@@ -26,7 +26,7 @@ from ._policy import LIMITS, Course, Say, Settings, examine, reinforce
 from ._runs import Demonstration, Line, Panel, Promise, Result, as_row, curves, percent, run
 
 SEEDS = (1, 2, 3)
-FULL = Settings(forged=0.02, supervised_steps=600, steps=60, samples=16)
+FULL = Settings(right=0.05, forged=0.02, supervised_steps=400, steps=60, samples=16)
 QUICK = replace(FULL, supervised_steps=30, steps=2, samples=2, most_pairs=6)
 JUDGES = ("ordinary", "sealed")
 
