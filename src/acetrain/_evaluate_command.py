@@ -222,7 +222,7 @@ def _rate(
 
         def opened(named: Named = named, rater: list[Rater] = rater) -> Rater:
             if not rater:
-                say(f"{named.name}: loading {named.where}")
+                say(f"{named.name}: opening {named.shown}")
                 rater.append(named.open())
             return rater[0]
 

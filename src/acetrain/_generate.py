@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from acedata._ask import Progress, ask_all
 from acedata._budget import Budget, Price, dollars
@@ -238,6 +239,12 @@ def generate(
     }
 
 
+def shown_address(url: str) -> str:
+    """An address without what may be a password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
 def _budget(asked: Asked, requests: Sequence[Request], store: ResponseStore) -> Budget:
     """The budget, with what the answers that are there already did cost."""
     if asked.price is None:
@@ -275,6 +282,7 @@ def _written(
     backend: Backend,
 ) -> Generated:
     figures: dict[str, Any] = asdict(asked)
+    figures["endpoint"] = None if asked.endpoint is None else shown_address(asked.endpoint)
     for name in ("api_key_env", "concurrency", "timeout_s", "retries", "budget"):
         del figures[name]
     ended: Counter[str] = Counter()

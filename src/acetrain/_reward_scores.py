@@ -34,6 +34,7 @@ from acedata._requests import Message
 
 from . import _prompts
 from ._benchmarks import Benchmark, Problem, key_of
+from ._generate import shown_address
 from ._samples import Samples
 
 FORMATS = ("pair-1", "raw")
@@ -71,6 +72,11 @@ class Named:
     name: str
     where: str
     options: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """`where`, without what may be a password in it."""
+        return shown_address(self.where) if _is_address(self.where) else self.where
 
     @classmethod
     def read(cls, text: str) -> Named:
@@ -243,12 +249,13 @@ class _Endpoint:
 
         self._named = named
         self._url = named.where
-        self._kind = self._url.rstrip("/").rpartition("/")[2]
+        self._shown = shown_address(self._url)
+        self._kind = self._shown.rstrip("/").rpartition("/")[2]
         self._tokenizer: Any = None
         if self._kind not in ("pooling", "classify"):
             if "tokenizer" not in named.options:
                 raise BadInput(
-                    f"--rm {named.name}={self._url}: OpenRLHF's form wants whole texts; name the model's tokenizer "
+                    f"--rm {named.name}={self._shown}: OpenRLHF's form wants whole texts; name the model's tokenizer "
                     "with tokenizer=…, or an address that ends in /pooling or /classify"
                 )
             from transformers import AutoTokenizer
@@ -267,7 +274,7 @@ class _Endpoint:
             answer = self._ask({"query": texts, "prompts": [], "labels": []})
             rewards = answer.get("rewards")
             if not isinstance(rewards, list):
-                raise BackendError(f"{self._url}: the answer has no list 'rewards'")
+                raise BackendError(f"{self._shown}: the answer has no list 'rewards'")
             return [self._number(value) for value in rewards]
         return list(self._threads.map(self._one, chats))
 
@@ -287,12 +294,12 @@ class _Endpoint:
             while isinstance(value, list):  # a score per token ends with that of the whole text
                 value = value[-1]
         except (KeyError, IndexError, TypeError):
-            raise BackendError(f"{self._url}: the answer holds no score: {str(answer)[:200]}") from None
+            raise BackendError(f"{self._shown}: the answer holds no score: {str(answer)[:200]}") from None
         return self._number(value)
 
     def _number(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise BackendError(f"{self._url}: {value!r} is no score")
+            raise BackendError(f"{self._shown}: {value!r} is no score")
         return float(value)
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -315,4 +322,4 @@ class _Endpoint:
                         break
             except (httpx2.HTTPError, ValueError) as error:
                 said = f"{type(error).__name__}: {error}"
-        raise BackendError(f"{self._url}: {said}")
+        raise BackendError(f"{self._shown}: {said}")

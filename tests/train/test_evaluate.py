@@ -131,7 +131,7 @@ def by_task_of_ldb() -> dict[str, list[Row]]:
 # ---- reference solutions, and small faults in them, against a plain interpreter ----
 
 
-def with_mutants(rows: Sequence[Row], each: int, program: str = "program") -> list[Row]:
+def with_mutants(rows: Sequence[Row], each: int, seconds: float) -> list[Row]:
     """Reference solutions and mutants of them; a plain judge labels the mutants (None: it ran out of time)."""
     found = []
     with PlainJudge() as plain:
@@ -143,7 +143,7 @@ def with_mutants(rows: Sequence[Row], each: int, program: str = "program") -> li
                     row["test_kind"],
                     row["tests"],
                     row["entry_point"],
-                    seconds=5.0,
+                    seconds=seconds,
                     max_hangs=1,
                 )
                 late = any(outcome.status in ("timeout", "not_run", "died") for outcome in outcomes)
@@ -153,9 +153,15 @@ def with_mutants(rows: Sequence[Row], each: int, program: str = "program") -> li
 
 
 def against_plain(
-    name: str, path: Path, rows: Sequence[Row], form: Any, each: int, python: str | None
+    name: str,
+    path: Path,
+    rows: Sequence[Row],
+    form: Any,
+    each: int,
+    python: str | None,
+    seconds: float = 5.0,
 ) -> None:
-    labelled = [row for row in with_mutants(rows, each) if row["expected"] is not None]
+    labelled = [row for row in with_mutants(rows, each, seconds) if row["expected"] is not None]
     labels = [row["expected"] for row in labelled]
     assert labels.count(False) > len(rows) / 2
     samples = [{"task_id": row["task_id"], "solution": row["solution"]} for row in labelled]
@@ -223,7 +229,7 @@ def test_all_mbpp_references_and_mutants(tmp_path: Path) -> None:
         }
     assert len(wrong) <= 3, wrong
     rows = [row for row in rows if row["task_id"] not in wrong]
-    against_plain("mbpp", tmp_path, rows, published.mbpp, 2, None)
+    against_plain("mbpp", tmp_path, rows, published.mbpp, 2, None, seconds=1.0)
 
 
 # ---- BigCodeBench ----
