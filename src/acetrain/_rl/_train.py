@@ -238,6 +238,7 @@ def _arguments(
         "adam_beta2": update.betas[1],
         "max_grad_norm": update.max_grad_norm,
         "gradient_checkpointing": update.gradient_checkpointing,
+        "ddp_find_unused_parameters": False,
         "beta": update.kl,
         "epsilon": update.ratio_clip,
         "reward_weights": weights,
