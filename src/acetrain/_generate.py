@@ -144,6 +144,10 @@ class Asked:
                 timeout_s=self.timeout_s,
                 retries=self.retries,
                 engine_options=self.options,
+                # OpenAI's own service goes on from no prefill; a batch would find that out row by row.
+                prefill=not (
+                    self.backend == "openai-batch" or (self.backend == "openai" and self.endpoint is None)
+                ),
                 **named,
             )
         except ValidationError as error:

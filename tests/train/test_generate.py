@@ -115,6 +115,15 @@ def test_answers_are_read_right_whether_or_not_the_endpoint_goes_on_from_a_prefi
     assert any("does not go on from a prefill" in note for note in found["notes"]) == (prefill != "continue")
 
 
+def test_a_batch_is_sent_without_a_prefill(tmp_path: Path) -> None:
+    with Loopback(answer=ANSWERS, batch_s=0.0) as server:
+        assert main(words(tmp_path, server, "-n", "2", "--backend", "openai-batch", problems=2)) == 0
+        assert server.stats()["batch_billed_choices"] == 6 and not server.stats()["answered"]
+    found = report(tmp_path / "out")
+    assert [task["passed"] for task in found["tasks"]] == [[True, False]] * 2
+    assert any("6 of 6 answers began by themselves" in note for note in found["notes"])
+
+
 def test_a_budget_ends_the_asking_and_a_larger_one_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
