@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from acesandbox import Sandbox
@@ -63,15 +64,15 @@ class OrdinaryReward:
         **columns: Any,
     ) -> list[float | None]:
         """One reward per completion, in order."""
-        known: dict[tuple[str, str], float] = {}
-        rewards: list[float | None] = []
-        for program, given in zip(completions, test_cases, strict=True):
-            tests = read_tests(given)
-            key = (program, json.dumps(tests))
-            if key not in known:
-                known[key] = float(self.believes(program, tests))
-            rewards.append(known[key])
-        return rewards
+        keys = [
+            (program, json.dumps(read_tests(given)))
+            for program, given in zip(completions, test_cases, strict=True)
+        ]
+        different = list(dict.fromkeys(keys))
+        with ThreadPoolExecutor(self.sandbox.workers) as pool:  # a script is mostly waited for
+            believed = list(pool.map(lambda key: self.believes(key[0], json.loads(key[1])), different))
+        paid = dict(zip(different, map(float, believed), strict=True))
+        return [paid[key] for key in keys]
 
     def believes(self, program: str, tests: Sequence[str]) -> bool:
         """Whether the script of program and tests ends with exit code 0 and the last line.

@@ -26,9 +26,10 @@ from ._policy import LIMITS, Course, Say, Settings, examine, reinforce
 from ._runs import Demonstration, Line, Panel, Promise, Result, as_row, curves, percent, run
 
 SEEDS = (1, 2, 3)
-FULL = Settings(right=0.05, forged=0.02, supervised_steps=400, steps=60, samples=16)
+FULL = Settings(right=0.05, forged=0.02, supervised_steps=400, steps=50, samples=8)
 QUICK = replace(FULL, supervised_steps=30, steps=2, samples=2, most_pairs=6)
 JUDGES = ("ordinary", "sealed")
+SCRIPTS = 8  # at a time: most of the time of one is waiting for its processes
 
 
 def main(seeds: Sequence[int], settings: Settings, out: Path, *, check: bool = True) -> int:
@@ -41,7 +42,7 @@ def one_seed(seed: int, settings: Settings, say: Say, keep: Callable[[Result], N
     """Both runs from one start."""
     with (
         Sandbox(workers=1, limits=LIMITS, keep_output=False) as sandbox,
-        Sandbox(workers=1, limits=LIMITS) as scripts,
+        Sandbox(workers=SCRIPTS, limits=LIMITS) as scripts,
     ):
         course = Course(seed, settings, say)
         ordinary = OrdinaryReward(scripts)
