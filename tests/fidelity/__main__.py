@@ -31,13 +31,13 @@ def main(names: list[str]) -> None:
         found.append(compare(name, rows))
         print(f"{name}: {100 * found[-1].share:.3f} %", file=sys.stderr, flush=True)
     print("## Agreement with a plain interpreter\n")
-    print("| workload | programs | tests | set aside | agree | differ | unexplained |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print("| workload | programs | tests | set aside | agree | differ | unexplained | ours did not repeat |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for one in found:
         differing = sum(map(len, one.differences.values()))
         print(
             f"| {one.name} | {one.programs:,} | {one.tests:,} | {one.aside:,} | {100 * one.share:.3f} % "
-            f"| {differing} | {len(one.unexplained)} |"
+            f"| {differing} | {len(one.unexplained)} | {len(one.wrong_once)} |"
         )
     print("\n## How tests were judged\n")
     print(f"| workload | sealed | {' | '.join(MODES)} | more than the entry point from the program |")

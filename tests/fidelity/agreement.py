@@ -6,6 +6,10 @@ time in the plain judge and what it did not run after them: there the reference 
 A class is decided by a rule that a reader can check (`CLASSES`), from the program, the test and what both judges said,
 never from a list of row numbers. A difference in no class is unexplained, and a test fails on it.
 
+Every difference is judged `LOOKS` more times by both judges. Where the plain judge contradicts itself, the test depends
+on the moment. Where only the sandbox does, and the plain judge not even in `MANY_LOOKS`, our verdict was wrong once:
+that has a class of its own, which excuses nothing.
+
 The plain judge takes minutes on thousands of rows, mostly over hanging programs, so its outcomes are kept in the user's
 cache, keyed by the content of the rows and of `plain_judge.py` itself.
 """
@@ -39,8 +43,18 @@ class Difference:
     status: str
     message: str
     mode: str
-    agrees_again: bool = False
-    """A second look at the same program and test agreed with the plain judge."""
+    plain_again: tuple[bool, ...] = ()
+    """Whether the test passed when the plain judge looked again."""
+    ours_again: tuple[bool, ...] = ()
+    """The same of the sandbox."""
+
+    @property
+    def plain_varies(self) -> bool:
+        return any(passed != self.plain.passed for passed in self.plain_again)
+
+    @property
+    def ours_varies(self) -> bool:
+        return any(passed == self.plain.passed for passed in self.ours_again)
 
     @property
     def text(self) -> str:
@@ -54,13 +68,18 @@ class Difference:
         ]
         plain, ours = (f" ({found[-1]})" if found else "" for found in kinds)
         name = f"{self.row['task_id']} test {self.test} [{self.mode}]"
-        return f"{name}: plain {self.plain.status}{plain}, sandbox {self.status}{ours}"
+        return f"{name}: plain {self.plain.status}{plain}, sandbox {self.status}{ours}; {self.again}"
+
+    @property
+    def again(self) -> str:
+        looks = ((self.plain_again, "plain"), (self.ours_again, "sandbox"))
+        return "passed again " + ", ".join(f"{sum(seen)} of {len(seen)} ({who})" for seen, who in looks)
 
     def __str__(self) -> str:
         head = f"{self.row['task_id']} (sample {self.row.get('sample', '-')}) test {self.test} [{self.mode}]"
         return (
             f"{head}: plain {self.plain.status} ({self.plain.detail[-100:]!r}), sandbox {self.status} "
-            f"({self.message[-160:]!r})"
+            f"({self.message[-160:]!r}); {self.again}"
         )
 
 
@@ -90,10 +109,19 @@ class Agreement:
 
     @property
     def unexplained(self) -> list[Difference]:
+        """In no class."""
         return self.differences.get(UNEXPLAINED, [])
+
+    @property
+    def wrong_once(self) -> list[Difference]:
+        """Verdicts of ours that did not repeat, although the plain judge's did."""
+        return self.differences.get(WRONG_ONCE, [])
 
 
 UNEXPLAINED = "unexplained"
+MOMENT = "depends on the moment"
+WRONG_ONCE = "our verdict did not repeat"
+LOOKS, MANY_LOOKS = 3, 20
 
 # Unit tests sleep up to a minute, start threads and processes, and compute for up to ten seconds; the plain judge gives
 # them as much CPU time, and twenty times that by the wall.
@@ -109,7 +137,8 @@ def _uses(*patterns: str) -> Rule:
 
 # First match counts. Each says in docs/fidelity.md why the judges may disagree there.
 CLASSES: dict[str, Rule] = {
-    "depends on the moment": lambda d: d.agrees_again,
+    MOMENT: lambda d: d.plain_varies,
+    WRONG_ONCE: lambda d: d.ours_varies,
     "ran out of a budget": lambda d: (
         d.status
         in ("cpu_timeout", "wall_timeout", "memory_limit", "output_limit", "process_limit", "not_run")
@@ -155,17 +184,30 @@ def compare(name: str, rows: Sequence[Row], limits: Limits | None = None) -> Agr
                 elif plain.passed == ours.passed:
                     found.agreed += 1
                 else:
-                    agrees = False
-                    if (
-                        unit_tests
-                    ):  # two readings of the clock that a test expects in one second may lie in two
-                        again = sandbox.judge(row["program"], workloads.tests_of(row))
-                        agrees = again.tests[number].passed == plain.passed
+                    again = _look_again(sandbox, row, number, limits.cpu_s, ours.passed)
                     difference = Difference(
-                        row, number, plain, ours.status.value, ours.message, ours.mode, agrees
+                        row, number, plain, ours.status.value, ours.message, ours.mode, *again
                     )
                     found.differences[classify(difference)].append(difference)
     return found
+
+
+def _look_again(
+    sandbox: Sandbox, row: Row, number: int, seconds: float, first: bool
+) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Did test `number` pass, for the plain judge and for the sandbox, at each further look? `first`: as we said."""
+    tests = workloads.tests_of(row)
+    plain: list[bool] = []
+    ours = [sandbox.judge(row["program"], tests).tests[number].passed for _ in range(LOOKS)]
+    with PlainJudge() as judge:
+        while len(plain) < LOOKS or (
+            len(plain) < MANY_LOOKS and len({*plain, not first}) < 2 <= len({*ours, first})
+        ):
+            outcomes = judge.judge(
+                row["program"], row["test_kind"], row["tests"], row["entry_point"], seconds
+            )
+            plain.append(outcomes[number].passed)
+    return tuple(plain), tuple(ours)
 
 
 def plain_outcomes(name: str, rows: Sequence[Row], seconds: float = 1.0) -> list[list[Outcome]]:
