@@ -16,6 +16,7 @@ from benchmarks._run import HERE, RESULTS, put_into_page
 
 QUESTIONS = (
     "startup",
+    "profiles",
     "throughput",
     "hangs",
     "scaling",
