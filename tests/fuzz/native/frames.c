@@ -69,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct span expected = values[take_number(&in, 1) % VALUES];
         tests[i] = (struct test){.number = (uint16_t)i,
                                  .kind = (uint8_t)(chosen % 16 % KINDS),
-                                 .compare = (uint8_t)(expected.size == 0 ? ASK_JUDGE : (chosen >> 4) % 3),
+                                 .compare = (uint8_t)(expected.size == 0 ? ASK_JUDGE : (chosen >> 4) % (BYTES_EQUALITY + 1)),
                                  .expected = expected};
         p.results[i].status = UNDECIDED;
         if (tests[i].kind == KIND_PLAN || tests[i].kind == KIND_SHARED)
