@@ -545,19 +545,20 @@ def _write_parquet(path: Path, table: pa.Table) -> str:
     """
     whole = table.combine_chunks()
     sink = path.with_name(path.name + ".tmp")
-    pq.write_table(
-        whole,
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        compression="zstd",
-        compression_level=3,
-        version="2.6",
-        data_page_version="1.0",
-        data_page_size=1 << 20,
-        use_dictionary=True,
-        write_statistics=True,
-        store_schema=True,
-    )
+    with naming(sink):
+        pq.write_table(
+            whole,
+            sink,
+            row_group_size=ROW_GROUP_ROWS,
+            compression="zstd",
+            compression_level=3,
+            version="2.6",
+            data_page_version="1.0",
+            data_page_size=1 << 20,
+            use_dictionary=True,
+            write_statistics=True,
+            store_schema=True,
+        )
     digest = _digest(sink)
     _rename_durably(sink, path)
     return digest
@@ -565,8 +566,20 @@ def _write_parquet(path: Path, table: pa.Table) -> str:
 
 def _write_durably(path: Path, content: bytes) -> None:
     sink = path.with_name(path.name + ".tmp")
-    sink.write_bytes(content)
+    with naming(sink):
+        sink.write_bytes(content)
     _rename_durably(sink, path)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk say which file they are about: that of a full one, met while writing, does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _rename_durably(sink: Path, path: Path) -> None:

@@ -24,6 +24,7 @@ card and `Exported.rows` say 0.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import _forms as forms_of
+from ._backends._secrets import Secrets
 from ._card import Config, write_card
 from ._directory import Directory
 from ._errors import AceDataError, BadInput
@@ -119,6 +121,7 @@ def export(
     place = Path(out)
     _check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
+    _clear_away(place)
     partial = place.with_name(f".{place.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -158,7 +161,7 @@ def push(
     if _marker(path) is None:
         raise BadInput(f"{path}: is no exported dataset; `acedata export DIR --out {path}` makes one")
     # Takes a second to import, and only an upload needs it.
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     hub = HfApi(endpoint=endpoint, token=token)
@@ -176,6 +179,14 @@ def push(
         raise BadInput(f"{repo!r} is no name of a dataset on the hub: {error}") from error
     except (HfHubHTTPError, OSError) as error:
         raise PushFailed(f"{repo}: the hub did not take it: {error}") from error
+    except Exception as error:
+        # No connection, a time-out, a torn answer: whichever HTTP library the client uses, its errors are of no base
+        # that is known here, and some carry the request with its token.
+        hidden = Secrets([token or "", get_token() or ""])
+        raise PushFailed(
+            f"{repo}: the hub could not be reached: {hidden.line(f'{type(error).__name__}: {error}')}; what was "
+            f"exported lies in {path}"
+        ) from None
     return str(commit.commit_url)
 
 
@@ -208,12 +219,31 @@ def _marker(path: Path) -> dict[str, Any] | None:
 
 
 def _check_place(place: Path) -> None:
-    if not place.exists():
+    if not os.path.lexists(place):
         return
     if not place.is_dir():
         raise BadInput(f"{place}: is a file; an export needs a folder")
     if any(place.iterdir()) and _marker(place) is None:
         raise BadInput(f"{place}: holds other files and is no earlier export; give a new folder")
+    known = (_marker(place) or {}).get("files", {})
+    for path in sorted(place.rglob("*")):
+        name = path.relative_to(place).as_posix()
+        if path.is_dir() or name == "export.json":
+            continue
+        # Whoever publishes adds to the card; data is not read again for this.
+        if name not in known or (path.name == "README.md" and _digest(path) != known[name]):
+            raise BadInput(
+                f"{path}: is not as an earlier export wrote it, and would be lost with it; move it away, or give a new "
+                "folder"
+            )
+
+
+def _clear_away(place: Path) -> None:
+    """Removes what an export that was killed left beside its place."""
+    for path in place.parent.glob(f".{glob.escape(place.name)}.partial-*"):
+        number = path.name.rpartition("-")[2]
+        if number.isdecimal() and not Path("/proc", number).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(partial: Path, place: Path) -> None:
@@ -343,7 +373,7 @@ def _write(build: Directory, recipe: Recipe, out: Path, wanted: list[str], share
         for files in sink.sets.values():
             files.finish()
         rows = {name: files.rows for name, files in sink.sets.items()}
-    if "llama-factory" in wanted:
+    if "llama-factory" in wanted and rows.get("pairs"):
         there = [split for split in splits if rows.get(f"extended/{split}")]
         _write_json(out / "llama-factory" / "dataset_info.json", forms_of.llama_factory_info(there))
     (out / "recipe.yaml").write_text(recipe.text, encoding="utf-8")

@@ -30,7 +30,7 @@ from . import _pictures as pictures
 from ._agreement import agreed
 from ._browse import Judged, Question, draw, read
 from ._card import TEMPLATES, environment
-from ._directory import Directory
+from ._directory import Directory, naming
 from ._figures import Figures, OfModel, figures
 from ._funnel import Step, check_funnel, final_questions, funnel
 from ._matrix import exact, flat, lists, orders
@@ -96,8 +96,12 @@ def report(
     place = build.path / "telemetry" / "report.html" if out is None else Path(out)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(place.name + ".tmp")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(place)
+    try:
+        with naming(partial):
+            partial.write_text(page, encoding="utf-8")
+        partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
     return place
 
 

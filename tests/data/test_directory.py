@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -131,6 +132,17 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, damage: str) -> None:
     (tmp_path / "manifest.json").write_text(damage)
     with pytest.raises(BadInput, match=r"manifest\.json"):
         _ = Directory(tmp_path).manifest
+
+
+def test_a_full_disk_is_named_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for owner, name, file in ((_directory.pq, "write_table", "parquet"), (Path, "write_bytes", "json")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, full)
+            with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}.*\.{file}"):
+                build(tmp_path)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

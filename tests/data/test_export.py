@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -522,6 +523,29 @@ def test_a_flipped_bit_is_neither_exported_nor_shown(copied: Directory, tmp_path
         with pytest.raises(BadInput, match="is not the file that was built"):
             use()
     assert not (tmp_path / "out").exists()
+
+
+def test_what_somebody_added_to_an_export_is_not_lost(build: Directory, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(build, out, forms=["acecode"])
+    export(build, out, forms=["acecode", "hard"])  # as it was written: replaced
+    (out / "LICENSE").write_text("Mine.")
+    with pytest.raises(BadInput, match="LICENSE: is not as an earlier export wrote it"):
+        export(build, out)
+    (out / "LICENSE").unlink()
+    card = out / "README.md"
+    card.write_text(card.read_text() + "\nMy own words.\n")
+    with pytest.raises(BadInput, match=r"README\.md: is not as an earlier export wrote it"):
+        export(build, out)
+    assert card.read_text().endswith("My own words.\n")
+
+
+def test_what_a_killed_export_left_is_cleared_away(build: Directory, tmp_path: Path) -> None:
+    gone, alive = tmp_path / ".out.partial-999999999", tmp_path / f".out.partial-{os.getppid()}"
+    gone.mkdir()
+    alive.mkdir()
+    export(build, tmp_path / "out", forms=["acecode"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "out"]
 
 
 # ---- the card's front matter ----

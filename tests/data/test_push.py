@@ -149,6 +149,13 @@ def test_a_refusal_names_the_repository_and_no_token(folder: Path, hub: tuple[Hu
     assert TOKEN not in str(failed.value)
 
 
+def test_a_hub_that_cannot_be_reached_is_no_crash(folder: Path) -> None:
+    with pytest.raises(PushFailed, match="me/tiny: the hub could not be reached") as failed:
+        push(folder, "me/tiny", token=TOKEN, endpoint="http://127.0.0.1:9")
+    assert TOKEN not in repr(failed.value) and failed.value.__cause__ is None
+    assert failed.value.__suppress_context__
+
+
 def test_what_is_no_export_is_not_uploaded(tmp_path: Path, hub: tuple[Hub, str]) -> None:
     state, address = hub
     (tmp_path / "secret.txt").write_text("mine")
