@@ -22,7 +22,7 @@ from acetrain._rewards import RuleReward
 
 from ._model import quiet_and_alone
 from ._ordinary_judge import OrdinaryReward
-from ._policy import LIMITS, Course, Say, Settings, examine, reinforce
+from ._policy import LIMITS, WORKERS, Course, Say, Settings, examine, reinforce
 from ._runs import Demonstration, Line, Panel, Promise, Result, as_row, curves, percent, run
 
 SEEDS = (1, 2, 3)
@@ -41,7 +41,7 @@ def main(seeds: Sequence[int], settings: Settings, out: Path, *, check: bool = T
 def one_seed(seed: int, settings: Settings, say: Say, keep: Callable[[Result], None]) -> Result:
     """Both runs from one start."""
     with (
-        Sandbox(workers=1, limits=LIMITS, keep_output=False) as sandbox,
+        Sandbox(workers=WORKERS, limits=LIMITS, keep_output=False) as sandbox,
         Sandbox(workers=SCRIPTS, limits=LIMITS) as scripts,
     ):
         course = Course(seed, settings, say)

@@ -26,7 +26,7 @@ from acesandbox import Sandbox
 from acetrain._rewards import RuleReward
 
 from ._model import Example, answer, quiet_and_alone, supervise
-from ._policy import GROUP, LIMITS, Course, Marks, Say, Settings, examine, passes, reinforce
+from ._policy import GROUP, LIMITS, WORKERS, Course, Marks, Say, Settings, examine, passes, reinforce
 from ._runs import Demonstration, Line, Panel, Promise, Result, as_row, curves, percent, run
 
 SEEDS = (1, 2, 3)
@@ -46,7 +46,7 @@ def main(seeds: Sequence[int], settings: Settings, out: Path, *, check: bool = T
 def one_seed(seed: int, settings: Settings, say: Say, keep: Callable[[Result], None]) -> Result:
     """All three methods from one start."""
     fewer = min(FEWER_SAMPLES, settings.samples)
-    with Sandbox(workers=1, limits=LIMITS, keep_output=False) as sandbox:
+    with Sandbox(workers=WORKERS, limits=LIMITS, keep_output=False) as sandbox:
         course = Course(seed, settings, say)
         result: Result = {"parameters": course.parameters, "tasks": len(course.examination)}
 
