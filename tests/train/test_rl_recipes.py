@@ -89,9 +89,7 @@ def test_every_recipe_gives_arguments_that_trl_knows(name: str, tmp_path: Path) 
 
     recipe = load_recipe(name)
     known = {field.name for field in dataclasses.fields(_kind(recipe)[1])}
-    given = _arguments(
-        recipe, tmp_path, [1.0], 3, 8 if recipe.update.batch > recipe.update.device_batch else 1
-    )
+    given = _arguments(recipe, tmp_path, 3, 8 if recipe.update.batch > recipe.update.device_batch else 1)
     assert set(given) <= known, set(given) - known
     assert given["gradient_accumulation_steps"] >= 1
     assert given["max_steps"] == 3 * recipe.updates_per_rollout

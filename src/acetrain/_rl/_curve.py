@@ -24,7 +24,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "pass_rate": ("rule_reward/pass_rate",),
     "all_passed": ("rule_reward/all_passed",),
     "timeout": ("rule_reward/timeout",),
-    "unknown": ("unknown", "rule_reward/unknown", "reward_model/unknown"),
+    "unknown": ("unknown", "reward_model/unknown", "rule_reward/unknown"),
     "sealed": ("rule_reward/sealed",),
     "no_code": ("rule_reward/no_code",),
     "tokens": ("completions/mean_length",),

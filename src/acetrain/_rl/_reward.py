@@ -1,7 +1,8 @@
-"""The reward functions of a run, in the form that TRL calls: the rule, a reward model, or both.
+"""The reward function of a run, in the form that TRL calls: the rule, or a reward model.
 
 A reward model is anything with `score(conversations) -> list[float]`, a chat each. Where it pays, the rule may watch:
-its weight is 0, and its pass rates stand in the log all the same.
+it logs what it sees, and what it would pay is dropped. (As a second function of weight 0 it would turn TRL's "unknown"
+into a reward of 0.)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class ModelReward:
         scorer: gives the scores.
         clip: the reward is cut to ± this; None: as it is.
         mean, std: the reward is (score - mean) / std, before the clip.
+        watcher: judges the completions too, for the log alone.
         name: of the columns in the trainer's log.
     """
 
@@ -45,21 +47,24 @@ class ModelReward:
         clip: float | None = 10.0,
         mean: float = 0.0,
         std: float = 1.0,
+        watcher: RuleReward | None = None,
         name: str = "reward_model",
     ) -> None:
-        self.scorer, self.clip, self.mean, self.std = scorer, clip, mean, std
+        self.scorer, self.clip, self.mean, self.std, self.watcher = scorer, clip, mean, std, watcher
         self.__name__ = name
 
     def __call__(
         self,
         prompts: Sequence[Any],
         completions: Sequence[Any],
-        completion_ids: object = None,
+        completion_ids: Any = None,
         *,
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
         """One reward per completion; None where the model's score is no finite number."""
+        if self.watcher is not None:
+            self.watcher(prompts, completions, completion_ids, log_metric=log_metric, **columns)
         started = time.perf_counter()
         chats = [chat(prompt, said) for prompt, said in zip(prompts, completions, strict=True)]
         scores = self.scorer.score(chats)
@@ -79,6 +84,11 @@ class ModelReward:
             log_metric(f"{self.__name__}/clipped", clipped / max(1, len(rewards)))
         return rewards
 
+    def close(self) -> None:
+        """Ends the watcher's judge."""
+        if self.watcher is not None:
+            self.watcher.close()
+
 
 def chat(prompt: Any, completion: Any) -> list[Message]:
     """A prompt and its completion, texts or messages, as one chat; the start of an answer in the prompt is joined."""
@@ -89,8 +99,8 @@ def chat(prompt: Any, completion: Any) -> list[Message]:
     return [*said, {"role": "assistant", "content": answer}]
 
 
-def make_rewards(recipe: RLRecipe, scorer: Scorer | None = None) -> tuple[list[Any], list[float]]:
-    """The functions of a recipe, and their weights.
+def make_reward(recipe: RLRecipe, scorer: Scorer | None = None) -> RuleReward | ModelReward:
+    """The function of a recipe.
 
     Args:
         scorer: the reward model; None: the recipe's, loaded.
@@ -100,7 +110,7 @@ def make_rewards(recipe: RLRecipe, scorer: Scorer | None = None) -> tuple[list[A
     """
     config = recipe.reward
     if config.kind == "rule":
-        return [_rule(recipe)], [1.0]
+        return _rule(recipe)
     if scorer is None:
         from acetrain._reward_model._model import RewardModel
 
@@ -110,10 +120,13 @@ def make_rewards(recipe: RLRecipe, scorer: Scorer | None = None) -> tuple[list[A
             device=_device(recipe),
             revision=config.revision,
         )
-    paying = ModelReward(scorer, clip=config.clip, mean=config.mean, std=config.std)
-    if not config.watch:
-        return [paying], [1.0]
-    return [paying, _rule(recipe)], [1.0, 0.0]
+    return ModelReward(
+        scorer,
+        clip=config.clip,
+        mean=config.mean,
+        std=config.std,
+        watcher=_rule(recipe) if config.watch else None,
+    )
 
 
 def _rule(recipe: RLRecipe) -> RuleReward:

@@ -21,7 +21,7 @@ from acedata import BadInput
 from ._curve import Curve, sentence
 from ._data import load_questions
 from ._recipe import RLRecipe
-from ._reward import Scorer, make_rewards
+from ._reward import Scorer, make_reward
 from ._run import begin, finished, go_on, write_card
 
 Say = Callable[[str], None]
@@ -75,12 +75,9 @@ def train(
         # TRL asks for an option that transformers is about to rename.
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
-        functions, weights = make_rewards(recipe, scorer)
-        for function in functions:
-            stack.callback(getattr(function, "close", lambda: None))
-        trainer = _trainer(
-            recipe, out, place, tokenizer, questions.rows, functions, weights, rollouts, processes
-        )
+        reward = make_reward(recipe, scorer)
+        stack.callback(reward.close)
+        trainer = _trainer(recipe, out, place, tokenizer, questions.rows, reward, rollouts, processes)
         done = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
         curve = Curve(out, recipe.name, rollouts, recipe.updates_per_rollout, upto=done) if first else None
         if curve is not None:
@@ -160,8 +157,7 @@ def _trainer(
     place: str,
     tokenizer: Any,
     rows: Any,
-    functions: list[Any],
-    weights: list[float],
+    reward: Any,
     rollouts: int,
     processes: int,
 ) -> Any:
@@ -180,8 +176,8 @@ def _trainer(
     kind, config = _kind(recipe)
     trainer = kind(
         model=place,
-        reward_funcs=functions,
-        args=config(**_arguments(recipe, out, weights, rollouts, processes)),
+        reward_funcs=reward,
+        args=config(**_arguments(recipe, out, rollouts, processes)),
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=peft_config,
@@ -201,9 +197,7 @@ def _kind(recipe: RLRecipe) -> tuple[Any, Any]:
     return (GRPOTrainer, GRPOConfig) if recipe.algorithm == "grpo" else (RLOOTrainer, RLOOConfig)
 
 
-def _arguments(
-    recipe: RLRecipe, out: Path, weights: list[float], rollouts: int, processes: int
-) -> dict[str, Any]:
+def _arguments(recipe: RLRecipe, out: Path, rollouts: int, processes: int) -> dict[str, Any]:
     """The trainer's arguments, in TRL's names."""
     rollout, update, run, policy = recipe.rollout, recipe.update, recipe.run, recipe.policy
     clip = recipe.reward.clip
@@ -241,7 +235,6 @@ def _arguments(
         "ddp_find_unused_parameters": False,
         "beta": update.kl,
         "epsilon": update.ratio_clip,
-        "reward_weights": weights,
         "model_init_kwargs": {"dtype": policy.load},
     }
     if policy.revision is not None:
