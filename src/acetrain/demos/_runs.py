@@ -111,7 +111,10 @@ def run(
     print(demonstration.table(results))
     for promise, by_seed in held.items():
         missed = [seed for seed, ok in by_seed.items() if not ok]
-        say(f"{'held' if not missed else 'MISSED'}: {promise}" + (f" (seeds {missed})" if missed else ""))
+        say(
+            f"{'held' if not missed else 'MISSED'}: {promise}"
+            + (f" (seeds {', '.join(missed)})" if missed else "")
+        )
     say(f"written to {out}")
     return HELD if all(ok for by_seed in held.values() for ok in by_seed.values()) else MISSED
 
@@ -196,7 +199,7 @@ class Panel:
 
 def curves(title: str, panels: Sequence[Panel], *, smooth: int = 3) -> str:
     """Lines over steps as SVG, one panel beside the other; means over `smooth` steps are drawn."""
-    left, top, tall, wide, gap, bottom = 52, 62, 230, 300, 118, 44
+    left, top, tall, wide, gap, bottom = 52, 62, 230, 300, 150, 44
     width, height = left + len(panels) * (wide + gap), top + tall + bottom
     out = [plots._open(title, width, height), plots._text(14, 22, title, "start", plots.INK, 15)]
     for place, panel in enumerate(panels):

@@ -69,7 +69,7 @@ def one_seed(seed: int, settings: Settings, say: Say, keep: Callable[[Result], N
 def table(results: Sequence[Result]) -> str:
     """One row per seed and judge."""
     lines = [
-        as_row(["seed", "", "really pass", "forged", "the ordinary judge believes"]),
+        as_row(["seed", "", "really pass", "look forged", "the ordinary judge believes"]),
         as_row(["---"] * 2 + ["---:"] * 3),
     ]
     names = {
@@ -119,8 +119,12 @@ PROMISES = (
         ),
     ),
     Promise(
-        "sealed judge: at most 0.5 % of the answers are forged at the end",
-        lambda one: one["sealed"]["forged"] <= 0.005,
+        "sealed judge: at most 0.5 % of the answers would fool the ordinary one at the end",
+        lambda one: one["sealed"]["believed"] - one["sealed"]["sampled"] <= 0.005,
+    ),
+    Promise(
+        "sealed judge: fewer answers look forged than at the start, and at most 1 %",
+        lambda one: one["sealed"]["forged"] < min(one["start"]["forged"], 0.0101),
     ),
     Promise(
         "sealed judge: the pass rate rises by 30 points at least",
