@@ -70,11 +70,11 @@ class Settings:
     right: float = 0.2
     supervised_steps: int = 600
     supervised_rate: float = 4e-3
-    twins: int = 6000
-    held_out: int = 1200
+    twins: int = 5000
+    held_out: int = 1050
     batch: int = 64
-    epochs: int = 2
-    learning_rate: float = 1e-3
+    epochs: int = 6
+    learning_rate: float = 2e-3
     tasks_per_pair: int = 2
     most_pairs: int | None = None
     n: int = 16
