@@ -345,7 +345,9 @@ class _Ledger(Budget):
         with contextlib.suppress(FileNotFoundError):
             try:
                 self.spent = self._noted = int(json.loads(path.read_bytes())["pico_dollars"])
-            except (ValueError, KeyError, TypeError) as error:
+                if self.spent < 0:
+                    raise ValueError("less than nothing")
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise BadInput(
                     f"{path}: is damaged ({error}); it says what this build has spent. Write "
                     f'{{"pico_dollars": N}} into it, N being US dollars x 10**12'

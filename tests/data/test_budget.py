@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from acedata._ask import Progress, ask_all
 from acedata._budget import PICO, Budget, Price, dollars, most_prompt_tokens
-from acedata._errors import BackendError, BudgetReached
+from acedata._build import _Ledger
+from acedata._errors import BackendError, BadInput, BudgetReached
 from acedata._requests import Answer, Outcome, Request
 from acedata._store import ResponseStore
+from tests.data import tiny
 from tests.data.asking import Local, make_requests
 
 PRICES = {("here", "m"): Price(input=0.15, output=0.60, cached_input=0.075, batch_factor=0.5)}
@@ -119,3 +121,12 @@ def test_batches_are_reserved_at_the_batch_price(tmp_path: Path) -> None:
             else:
                 with pytest.raises(BudgetReached):
                     list(ask_all([request], backend, store, budget))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"pico_dollars": "x"}', '{"pico_dollars": 1e400}', '{"pico_dollars": -1}']
+)
+def test_a_damaged_sum_is_never_taken_for_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spent.json").write_text(text)
+    with pytest.raises(BadInput, match=r"spent\.json: is damaged"):
+        _Ledger(tmp_path / "spent.json", tiny.write(tmp_path))
