@@ -121,6 +121,11 @@ def test_requests_are_counted_and_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_profiles_are_measured(tmp_path: Path) -> None:
+    assert quick("profiles", tmp_path / "out.json")["seconds"]
+
+
+@pytest.mark.slow
 def test_rewards_of_a_step_are_measured(tmp_path: Path) -> None:
     assert quick("reward", tmp_path / "out.json")["question"] == "reward"
 
