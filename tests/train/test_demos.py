@@ -63,6 +63,30 @@ def test_every_operator_says_in_python_what_its_tests_expect(sandbox: Sandbox) -
     assert all(verdict.passed and verdict.sealed for verdict in verdicts)
 
 
+def test_the_words_of_an_operator_mean_what_its_code_does() -> None:
+    # Worked out by hand, for x = -7 and the constant 5.
+    by_hand = {
+        "add 5": -2,
+        "subtract 5": -12,
+        "multiply by 5": -35,
+        "double": -14,
+        "square": 49,
+        "negate": 7,
+        "halve": -4,
+        "remainder by 5": 3,
+        "at most 5": -7,
+        "at least 5": 5,
+        "absolute": 7,
+        "subtract from 5": 12,
+        "triple": -21,
+        "increment": -6,
+        "last digit": 7,
+        "take from zero": 7,
+    }
+    said = {one.words.format(n=5): Task((name, ""), (5, 5)).expected(-7) for name, one in OPERATORS.items()}
+    assert said == by_hand
+
+
 def test_wrong_programs_are_wrong_nearly_always(sandbox: Sandbox) -> None:
     draw = random.Random(0)
     jobs = [(task.wrong_program(draw), Asserts(task.tests())) for task in some_tasks(300)]
