@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
         "datasets",
         "peft",
         "accelerate",
+        "httpx2",
         "huggingface_hub",
         "numpy",
         "pydantic",
