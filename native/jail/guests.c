@@ -9,6 +9,7 @@
  * what is limited; a guest that neither runs nor answers for IDLE_SECONDS is taken for broken, which is our fault. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 static const double START_CPU_SECONDS = 20; /* imports of preloaded modules included */
 static const double IDLE_SECONDS = 60;
 enum { POLL_MS = 20, BATCH_BYTES = 32 << 10, BATCH_TESTS = 16 };
+enum { UNSEEN_JUDGE = 512 << 20 }; /* address space that a judge may have taken, where that cannot be told */
 
 double now_s(void)
 {
@@ -144,6 +146,29 @@ static void describe_death(struct guest *g, const char *what, char *why)
     const char *newline = strrchr(log, '\n');
     const char *line = newline != NULL ? newline + 1 : log;
     snprintf(why, 256, "the %s %s%s%.180s", g->role, what, *line ? ": " : "", line);
+}
+
+/* From statm (proc(5)). */
+bool process_size(const struct supervisor *s, pid_t pid, uint64_t *virtual_size, uint64_t *resident)
+{
+    if (s->cfg->proc_dir < 0)
+        return false;
+    char name[32], text[128];
+    snprintf(name, sizeof name, "%d/statm", (int)pid);
+    int fd = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    unsigned long long virtual_pages, resident_pages;
+    if (sscanf(text, "%llu %llu", &virtual_pages, &resident_pages) != 2)
+        return false;
+    *virtual_size = virtual_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    *resident = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return true;
 }
 
 bool zygote_start(struct supervisor *s, char *why)
@@ -318,8 +343,16 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int network, int
             snprintf(why, 256, "socketpair for a test process: %s", strerror(errno));
             return -1;
         }
-        struct frame_header h = {.length = 0, .type = 'J'};
-        struct iovec part = {&h, sizeof h};
+        /* Test code has the program's limit, above what the judge has taken already: without a cgroup nothing else
+         * bounds it. */
+        uint64_t base = UNSEEN_JUDGE, resident;
+        (void)process_size(s, s->judge.pid, &base, &resident);
+        struct {
+            struct frame_header h;
+            uint64_t address_space;
+        } request = {{sizeof request.address_space, 'J', 0, 0},
+                     unit->limits.memory > 0 ? unit->limits.memory + base : 0};
+        struct iovec part = {&request, sizeof request};
         union {
             char bytes[CMSG_SPACE(2 * sizeof(int))];
             struct cmsghdr align;
@@ -339,8 +372,9 @@ pid_t judge_fork(struct supervisor *s, const struct unit *unit, int network, int
         struct frame_header answer = {0};
         void *payload = NULL;
         int32_t pid = -1;
-        if (sent == (ssize_t)sizeof h && judge_answer(s, unit->limits.judge_cpu_s, &answer, &payload) == ANSWERED &&
-            answer.type == 'J' && answer.length == sizeof pid)
+        if (sent == (ssize_t)sizeof request &&
+            judge_answer(s, unit->limits.judge_cpu_s, &answer, &payload) == ANSWERED && answer.type == 'J' &&
+            answer.length == sizeof pid)
             memcpy(&pid, payload, sizeof pid);
         free(payload);
         if (pid > 0) {

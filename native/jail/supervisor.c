@@ -40,23 +40,10 @@ static void setup_signals(void)
     sigprocmask(SIG_BLOCK, &chld, NULL);
 }
 
-/* Resident and virtual size of the zygote, in bytes, from its statm (proc(5)): the base line of a player's memory. */
+/* The base line of a player's memory. */
 static void measure_zygote(struct supervisor *s)
 {
-    if (s->cfg->proc_dir < 0)
-        return;
-    char name[32], text[128];
-    snprintf(name, sizeof name, "%d/statm", (int)s->zygote.pid);
-    int fd = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    unsigned long long virtual_pages, resident_pages;
-    if (n > 0 && (text[n] = '\0', sscanf(text, "%llu %llu", &virtual_pages, &resident_pages)) == 2) {
-        s->zygote_virtual = virtual_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-        s->zygote_resident = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    }
+    (void)process_size(s, s->zygote.pid, &s->zygote_virtual, &s->zygote_resident);
 }
 
 static void run_unit(struct supervisor *s, struct unit *unit)

@@ -141,6 +141,9 @@ struct supervisor {
     double flushed_at;
 };
 
+/* Virtual and resident size of a process, in bytes; false, and nothing changed, where that cannot be told. */
+bool process_size(const struct supervisor *s, pid_t pid, uint64_t *virtual_size, uint64_t *resident);
+
 bool zygote_start(struct supervisor *s, char *why);
 bool judge_start(struct supervisor *s, char *why);
 void guest_stop(struct guest *g);

@@ -30,7 +30,6 @@ _PROBLEM, _DECIDE, _OUTPUT, _FORK, _REFUSED = ord("P"), ord("D"), ord("O"), ord(
 
 # A test process that the supervisor somehow lost ends by itself.
 _TEST_CPU_SECONDS = 600
-_TEST_ADDRESS_SPACE = 8 << 30
 
 
 def main() -> None:
@@ -117,7 +116,7 @@ def serve() -> None:
                 _prepare_test_processes(plan)
             write(3, _PROBLEM, 0, 0, answer)
         elif kind == _FORK:
-            _fork_test_process(plan, fds)
+            _fork_test_process(plan, fds, int.from_bytes(payload, "little"))
         else:
             raise RuntimeError(f"unexpected frame {kind}")
 
@@ -129,11 +128,11 @@ def _prepare_test_processes(plan: Plan) -> None:
     proxy.prepare(plan)
 
 
-def _fork_test_process(plan: Optional[Plan], fds: Tuple[int, ...]) -> None:
+def _fork_test_process(plan: Optional[Plan], fds: Tuple[int, ...], address_space: int) -> None:
     try:
         # the control socket, and with it the network of the program under test where the profile gives it one
         network = fds[1] if len(fds) > 1 else -1
-        pid = _native.spawn(tuple(fds[:1]), _TEST_CPU_SECONDS, _TEST_ADDRESS_SPACE, network)
+        pid = _native.spawn(tuple(fds[:1]), _TEST_CPU_SECONDS, address_space, network)
     except OSError as error:
         pid = -(error.errno or 1)
     if pid == 0:
