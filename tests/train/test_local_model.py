@@ -81,8 +81,8 @@ def test_a_greedy_answer_is_the_models_most_likely_text_in_every_batch(folder: s
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # 12 problems: prompts of two lengths, so that batches are padded.
-    alone, together = texts(folder, tmp_path, 12, 1), texts(folder, tmp_path, 12, 5)
+    # Ten short prompts and two longer ones, shortest first: the second batch of seven is padded.
+    alone, together = texts(folder, tmp_path, 12, 1), texts(folder, tmp_path, 12, 7)
     assert alone == together and len({text for _, text in alone}) > 1
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     [first, *_] = open_benchmark("humaneval", tmp_path / "b.jsonl")
