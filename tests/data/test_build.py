@@ -518,7 +518,7 @@ def test_another_recipe_does_not_throw_a_build_away(tmp_path: Path) -> None:
 def test_a_source_that_is_missing_is_named(tmp_path: Path) -> None:
     recipe = tiny.write(tmp_path, seeds=4)
     (tmp_path / "oss.jsonl").unlink()
-    with pytest.raises(BadInput, match=r"source 'oss': .*oss\.jsonl does not exist"):
+    with pytest.raises(BadInput, match=r"source 'oss': there is no file .*oss\.jsonl"):
         build(recipe, tmp_path / "out")
 
 
