@@ -104,7 +104,8 @@ class StageRecord(Counts):
 
     Attributes:
         fingerprint: hash of the settings it read, its rules' version and its inputs' content.
-        content: hash of its files: what the stages after it depend on.
+        content: hash of the files with its rows: what the stages after it depend on. Why rows were dropped is nothing
+            to them.
         settings, inputs: what the fingerprint was made of, to say what changed.
         shards: the notes of its shards, by number.
     """
@@ -482,7 +483,7 @@ class StageFiles:
                 f"{self._stage}: {record.rows_in} rows in, but {record.rows_out} out and "
                 f"{sum(record.dropped.values())} dropped"
             )
-        record.content = fingerprint_of(record.files)
+        record.content = fingerprint_of(rows_of(record))
         for path in self._folder.iterdir():
             if path.name not in wanted:
                 path.unlink()
@@ -646,6 +647,11 @@ def _read_manifest(path: Path) -> dict[str, StageRecord]:
 def _record(facts: dict[str, Any]) -> StageRecord:
     shards = {number: ShardNote(**note) for number, note in facts["shards"].items()}
     return StageRecord(**{**facts, "shards": shards})
+
+
+def rows_of(record: StageRecord | ShardNote) -> dict[str, str]:
+    """SHA-256 of the files that hold rows, not drops."""
+    return {name: digest for name, digest in record.files.items() if _is_part(name)}
 
 
 def _is_part(name: str) -> bool:

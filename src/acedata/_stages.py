@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from . import _records as records
-from ._directory import StageRecord, fingerprint_of
+from ._directory import StageRecord, fingerprint_of, rows_of
 from ._errors import BadInput
 from ._recipe import HOW, BenchmarkConfig, Recipe, SourceConfig
 from ._rows import files_at, is_local
@@ -91,7 +91,7 @@ class Stage:
             return fingerprint_of([shard, self.fingerprint(manifest)])
         number = f"{shard:05d}"
         inputs = {
-            name: note.files if (note := manifest[name].shards.get(number)) is not None else None
+            name: rows_of(note) if (note := manifest[name].shards.get(number)) is not None else None
             for name in self.reads
         }
         return fingerprint_of([shard, self.facts, inputs])

@@ -19,6 +19,7 @@ from acedata._directory import Building, Counts, Directory, StageFiles, StageRec
 from acedata._errors import BadInput, BuildInUse
 from acedata._recipe import load_recipe, parse_recipe
 from acedata._records import CPU, PASS_RATES, SEEDS, Drop
+from acedata._stages import stages
 from tests.data import tiny
 
 RECIPE = """\
@@ -232,6 +233,27 @@ def test_shards_with_an_unchanged_key_are_kept(tmp_path: Path) -> None:
     assert kept.stat().st_ino == before, "shard 0 was written anew"
     assert [note.key for note in record.shards.values()] == ["a", "c"]
     assert record.dropped == {"no function": 1}
+
+
+def test_why_rows_were_dropped_is_nothing_to_the_stages_after(tmp_path: Path) -> None:
+    recipe = tiny.write(tmp_path / "source")
+    questions = next(stage for stage in stages(recipe) if stage.name == "questions")
+
+    def dropped_for(reason: str, *left: int) -> tuple[str, str, str]:
+        with Building(tmp_path / "b") as building:
+            files = building.stage("seeds", f"{reason}{left}")
+            drops = drops_table([Drop("evol_1", 1, reason)])
+            files.write(0, reason, seeds(*left), Counts(rows_in=1 + len(left), rows_out=len(left)), drops)
+            content = files.finish({0: reason}, ["seeds"]).content
+            return (
+                content,
+                questions.shard_key(0, building.manifest),
+                questions.fingerprint(building.manifest),
+            )
+
+    before = dropped_for("fewer than 5 tests", 0, 2)
+    assert dropped_for("fewer than 4 tests", 0, 2) == before
+    assert all(one != other for one, other in zip(dropped_for("fewer than 4 tests", 0), before, strict=True))
 
 
 def test_a_kept_shard_that_was_damaged_is_made_anew(tmp_path: Path) -> None:
