@@ -6,7 +6,7 @@ from collections import Counter
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acedata._agreement import Agreement, agreed, agreement
@@ -28,6 +28,7 @@ def solved(draw: st.DrawFn) -> list[Question]:
     return made
 
 
+@settings(deadline=None)
 @given(solved(), st.integers(0, 99))
 def test_votes_are_counted_test_by_test(asked: list[Question], seed: int) -> None:
     votes: Counter[tuple[int, int]] = Counter()

@@ -257,7 +257,6 @@ DIFFERENT = {
     "BigCodeBench/314": "looks a name up on the internet",
     "BigCodeBench/1005": "fetches a file from the internet",
     "BigCodeBench/541": "asks for numpy by its name, which the interpreter lacks",
-    "BigCodeBench/339": "its test uses urllib.parse, which the program alone imports; ours is wrong here",
 }
 
 

@@ -66,6 +66,7 @@ class Uses(ast.NodeVisitor):
         self.bound: Set[str] = set()
         self.called: Counter[str] = Counter()
         self.attribute_bases: Set[str] = set()
+        self.dotted: Set[str] = set()  # "urllib.parse.quote" and what it begins with
         self._scopes: List[Set[str]] = []
 
     def _bind(self, name: str) -> None:
@@ -89,6 +90,13 @@ class Uses(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if isinstance(node.value, ast.Name) and not self._is_local(node.value.id):
             self.attribute_bases.add(node.value.id)
+        parts: List[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            parts.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name) and not self._is_local(inner.id):
+            self.dotted.add(".".join([inner.id, *reversed(parts)]))
         self.generic_visit(node)
 
     def _visit_import(self, node: ast.AST) -> None:

@@ -63,11 +63,12 @@ class Test:
         imports: `(name, module)` of the library modules that it imports at its top; see `_top_imports`.
         earlier: tests before it that bind names it uses; a fresh test process runs them first.
         trusted: free names that the test process gets from the standard library or another trusted place.
+        dotted: what it says of them with dots: `urllib.parse.quote` needs the submodule as well.
     """
 
     __slots__ = (
         *("mode", "why", "oracle", "request", "expected", "compare", "status", "rule", "code", "wanted"),
-        *("helpers", "trusted", "imports", "earlier"),
+        *("helpers", "trusted", "dotted", "imports", "earlier"),
     )
 
     def __init__(self, mode: int, why: str = "") -> None:
@@ -83,6 +84,7 @@ class Test:
         self.wanted: Tuple[str, ...] = ()
         self.helpers: Tuple[str, ...] = ()
         self.trusted: Tuple[str, ...] = ()
+        self.dotted: Tuple[str, ...] = ()
         self.imports: Tuple[Tuple[str, str], ...] = ()
         self.earlier: Tuple[int, ...] = ()
 
@@ -273,6 +275,7 @@ class _Planner:
                 if reason
                 else self._proxied(tree, why, wanted, outside - uses.bound - self.bound, helpers)
             )
+            test.dotted = tuple(sorted(use for use in uses.dotted if use.partition(".")[0] in test.trusted))
             test.earlier = tuple(earlier)
             self.bound |= uses.bound
             for name in uses.bound:

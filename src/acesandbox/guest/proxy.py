@@ -22,7 +22,7 @@ import importlib
 import os
 import sys
 import types
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from . import _native
 from .expressions import VALUE_METHODS
@@ -165,9 +165,13 @@ class TestProcess:
             # They are the prompt's own, but the prompt asks for a program that has them too: one that has not fails
             # where public harnesses fail it, on the missing name.
             helpers = {name for test in tests for name in test.helpers} & self.plan.prompt.functions
+        dotted = {use for test in tests for use in test.dotted}
         for name in sorted(trusted):
             if name not in self.names:
                 self._import_trusted(name)
+                _import_submodules(
+                    self.names.get(name), (use for use in dotted if use.startswith(name + "."))
+                )
         wanted = sorted({name for test in tests for name in test.wanted} | helpers)
         if wanted:
             imports = tuple(sorted({pair for test in tests for pair in test.imports}))
@@ -246,6 +250,21 @@ class TestProcess:
         if not last.startswith("NameError: name "):
             return False
         return last.split("'")[1:2] != [self.plan.entry_point]
+
+
+def _import_submodules(found: Any, uses: Iterable[str]) -> None:
+    """`urllib.parse.quote` in a test whose program, in one process with it, would have imported `urllib.parse`."""
+    for use in sorted(uses):
+        value = found
+        for part in use.split(".")[1:]:
+            if not isinstance(value, types.ModuleType):
+                break
+            if not hasattr(value, part):
+                try:
+                    importlib.import_module(f"{value.__name__}.{part}")
+                except Exception:
+                    break
+            value = getattr(value, part, None)
 
 
 def _skipped_before_it_began(case: Any) -> bool:
