@@ -90,8 +90,8 @@ static void limit(int resource, rlim_t value)
 }
 
 /* The kernel counts processes per user and, since 5.14, per user namespace. Where the count would take in the rest of
- * the user's processes, a limit would fail at random: then the cgroup, or address space, has to bound threads. */
-static bool counts_only_the_worker(const struct config *cfg)
+ * the user's processes, a limit would fail at random: then the supervisor counts threads itself (player.c). */
+bool nproc_counts_only_the_worker(const struct config *cfg)
 {
     return cfg->identity != IDENTITY_CALLER || cfg->view == VIEW_MOUNTS;
 }
@@ -109,7 +109,7 @@ static void guest_limits(const struct config *cfg, bool is_judge)
     limit(RLIMIT_MSGQUEUE, 0);
     limit(RLIMIT_RTPRIO, 0);
     limit(RLIMIT_SIGPENDING, 1024);
-    if (counts_only_the_worker(cfg))
+    if (nproc_counts_only_the_worker(cfg))
         limit(RLIMIT_NPROC, (rlim_t)(cfg->threads + cfg->processes + WORKER_TASKS));
     /* the stack size shapes the address space and every thread: the same on each host, unless a host allows less */
     struct rlimit stack;

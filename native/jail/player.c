@@ -34,7 +34,7 @@
 
 static const double DEAF_SECONDS = 0.5;
 #define LARGEST_VALUE ((16u << 20) + 64) /* what the encoder makes at most, and its frame's prefix */
-enum { FIRST_SLEEP_MS = 2, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
+enum { FIRST_SLEEP_MS = 2, COUNTING_SLEEP_MS = 4, LONGEST_SLEEP_MS = 20, CHUNK = 64 << 10 };
 enum { SPOT_CHECKS = 16 };        /* at least, in an idle limit; and what one may cost, in parts of its interval */
 static const double MOSTLY = 0.9; /* of an interval on a processor: no need to look */
 enum { UNSEEN_PATIENCE = 10 };    /* where nobody can tell idling from waiting for a processor */
@@ -452,6 +452,43 @@ static void check_clocks(struct player *pl, bool waiting_for_us, bool unread)
         pl->cut = pl->proxied >= 0 && !pl->call_open ? CUT_TEST_LIMIT : CUT_IDLE;
 }
 
+/* ---- threads, where RLIMIT_NPROC would count the user's other processes too ---- */
+
+/* 0 where it cannot be told (proc(5), stat: the twentieth field). */
+static uint64_t threads_of(const struct supervisor *s, pid_t pid)
+{
+    char name[32], text[512];
+    snprintf(name, sizeof name, "%d/stat", (int)pid);
+    int fd = s->cfg->proc_dir < 0 || pid <= 0 ? -1 : openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    char *after = strrchr(text, ')'); /* the name may hold anything */
+    unsigned long threads;
+    return after != NULL &&
+                   sscanf(after + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu",
+                          &threads) == 1
+               ? threads
+               : 0;
+}
+
+/* Between two looks a few hundred more may come: it is a bound for the machine's sake, not an exact one. */
+static void count_threads(struct player *pl)
+{
+    const struct config *cfg = pl->s->cfg;
+    uint64_t most = cfg->threads + cfg->processes;
+    if (pl->cut != NOT_CUT || nproc_counts_only_the_worker(cfg))
+        return;
+    if (!pl->main.gone && threads_of(pl->s, pl->main.pid) > most)
+        pl->cut = CUT_THREADS;
+    else if (!pl->test_process.gone && threads_of(pl->s, pl->test_process.pid) > most)
+        pl->cut = CUT_TEST_THREADS;
+}
+
 /* ---- what it says ---- */
 
 /* Two values of which the expected one is a scalar, and whose bytes differ: is that the end of it? Only what is unequal
@@ -745,6 +782,8 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         long ms = (long)((now_s() - pl->born) * 250);
         ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
         /* one thread cannot spend what is left of its limit sooner than that */
+        if (ms > COUNTING_SLEEP_MS && !nproc_counts_only_the_worker(pl->s->cfg))
+            ms = COUNTING_SLEEP_MS;
         if (pl->left_s * 1000 < (double)ms)
             ms = pl->left_s > 0 ? (long)(pl->left_s * 1000) + 1 : 1;
         timeout.tv_nsec = ms * 1000000L;
@@ -811,6 +850,7 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
     for (int i = 0; i < n; i++)
         if (fds[i].fd == pl->s->listener && (fds[i].revents & POLLIN))
             receive_notification(pl);
+    count_threads(pl);
     if (progress)
         player_new_stage(pl);
     else if (pl->cut == NOT_CUT)

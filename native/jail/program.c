@@ -128,6 +128,13 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         }
         result_text(r, ERROR, 0, "pretended that the sandbox failed");
         return ERROR;
+    case CUT_THREADS:
+    case CUT_TEST_THREADS:
+        snprintf(text, sizeof text, "more than %llu threads at a time",
+                 (unsigned long long)(pl->s->cfg->threads + pl->s->cfg->processes));
+        r->flags = pl->cut == CUT_TEST_THREADS ? RESULT_ORIGIN_TEST : 0;
+        result_text(r, PROCESS_LIMIT, 0, text);
+        return PROCESS_LIMIT;
     case CUT_TEST_LIMIT:
         if (!a->final)
             return UNDECIDED;

@@ -172,6 +172,8 @@ enum cut {
     CUT_SETUP,      /* it says that it could not be set up: ours to check, or the program's claim */
     CUT_TEST_LIMIT, /* the test's own code ran out of time */
     CUT_TEST_ENDED, /* the test process is gone without a result */
+    CUT_THREADS,    /* it has more threads than it may, where only we count them */
+    CUT_TEST_THREADS,
 };
 
 struct child {
