@@ -89,13 +89,6 @@ static void limit(int resource, rlim_t value)
         guest_failed("setrlimit");
 }
 
-/* The kernel counts processes per user and, since 5.14, per user namespace. Where the count would take in the rest of
- * the user's processes, a limit would fail at random: then the supervisor counts threads itself (player.c). */
-bool nproc_counts_only_the_worker(const struct config *cfg)
-{
-    return cfg->identity != IDENTITY_CALLER || cfg->view == VIEW_MOUNTS;
-}
-
 static void guest_limits(const struct config *cfg, bool is_judge)
 {
     rlim_t files = (rlim_t)cfg->nofile;

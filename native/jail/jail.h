@@ -116,7 +116,13 @@ _Noreturn void jail_fail(const char *step, int error, const char *remedy, ...) _
  * no_new_privs, dies with the supervisor, cwd is "/" (namespaces, chroot) or the host's "/".
  * Returns the pid, or -1 with errno. The caller keeps (and closes) fd3. */
 pid_t exec_guest(const struct config *cfg, const char *role, int fd3);
-bool nproc_counts_only_the_worker(const struct config *cfg);
+
+/* The kernel counts processes per user and, since 5.14, per user namespace. Where the count would take in the rest of
+ * the user's processes, a limit would fail at random: then the supervisor counts threads itself (player.c). */
+static inline bool nproc_counts_only_the_worker(const struct config *cfg)
+{
+    return cfg->identity != IDENTITY_CALLER || cfg->view == VIEW_MOUNTS;
+}
 
 /* What the guest last wrote to its standard error, NUL-terminated: for the message when it does not start. */
 size_t guest_log(const char *role, char *buffer, size_t size);

@@ -65,6 +65,7 @@ BATCH_S = 0.2
 MAX_FRAME = 1 << 30
 REQUEST_CHARS = 64 << 20
 MOST_IDLE = 8
+DYING_S = 10.0  # how long a killed judge may take to vanish, on a busy machine
 BUSY_S = 0.2
 
 _LENGTH = struct.Struct(">I")
@@ -135,11 +136,13 @@ class NodeJudge:
             yield from self._scores(part)
 
     def _scores(self, jobs: Sequence[tuple[str, Asserts]]) -> Iterator[Score]:
-        done = 0
+        done = losses = 0
         trouble = ""
-        for _ in range(2):
+        dying_until = 0.0
+        while losses < 2:
             if done == len(jobs):
                 return
+            before = done
             try:
                 for score in self._ask(jobs[done:]):
                     yield score
@@ -148,6 +151,12 @@ class NodeJudge:
                 trouble = f"{type(error).__name__}: {error}"
                 logger.warning("the node's judge was lost: %s", trouble)
                 self.close()  # the other connections lead to the same one
+                if isinstance(error, ConnectionError) and done == before and time.monotonic() < dying_until:
+                    # A killed judge takes connections until the kernel is through with it: still the first loss.
+                    time.sleep(0.05)
+                    continue
+                losses += 1
+                dying_until = time.monotonic() + DYING_S
         for _ in range(len(jobs) - done):
             yield Score(UNJUDGED, why=f"the node's judge was lost twice: {trouble}")
 

@@ -168,6 +168,23 @@ def test_a_judge_that_is_lost_twice_is_our_fault(
     assert "lost twice" in scores[-1].why
 
 
+def test_a_judge_that_takes_its_time_to_die_is_one_loss(
+    judge: Callable[..., NodeJudge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = judge().open()
+    asked = []
+
+    def dying(jobs: Any) -> Iterator[Score]:
+        asked.append(len(jobs))
+        if len(asked) <= 6:
+            raise ConnectionResetError("reset by peer")
+        return (Score("passed", 1, 1) for _ in jobs)
+
+    monkeypatch.setattr(user, "_ask", dying)
+    assert [score.status for score in user.scores([JOB] * 3)] == ["passed"] * 3
+    assert asked == [3] * 7
+
+
 def test_starting_at_the_same_time_starts_one(judge: Callable[..., NodeJudge]) -> None:
     users = [judge() for _ in range(8)]
     pids: list[int] = []
