@@ -781,9 +781,9 @@ static void step(struct player *pl, const sigset_t *unblocked, bool waiting_for_
         /* the longer it lives, the less a late look matters: a quarter of its age */
         long ms = (long)((now_s() - pl->born) * 250);
         ms = ms < FIRST_SLEEP_MS ? FIRST_SLEEP_MS : ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : ms;
-        /* one thread cannot spend what is left of its limit sooner than that */
         if (ms > COUNTING_SLEEP_MS && !nproc_counts_only_the_worker(pl->s->cfg))
             ms = COUNTING_SLEEP_MS;
+        /* one thread cannot spend what is left of its limit sooner than that */
         if (pl->left_s * 1000 < (double)ms)
             ms = pl->left_s > 0 ? (long)(pl->left_s * 1000) + 1 : 1;
         timeout.tv_nsec = ms * 1000000L;

@@ -115,7 +115,8 @@ def test_what_cannot_be_read_has_no_mutants(source: str) -> None:
 
 @given(st.text(alphabet="abx=+-<>()[]:0 1\n'\"%{}fnotrdeiw ", max_size=60))
 def test_any_text_is_taken(source: str) -> None:
-    mutants(source, 5)
+    found = mutants(source, 5)
+    assert len(found) <= 5 and all(mutant.program != source for mutant in found)
 
 
 # ---- mutation scores ----

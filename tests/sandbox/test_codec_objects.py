@@ -151,7 +151,7 @@ def test_objects_that_clear_what_is_encoded_when_they_die() -> None:
             table = {n: (n, {n}) for n in range(100)}
             Dying([rows, table])
             data, _ = codec.encode_value([rows, table, frozenset({(n,) for n in range(50)}), rows])
-            codec.decode_value(data)
+            assert len(codec.decode_value(data)) == 4
     finally:
         gc.set_threshold(*before)
 
@@ -181,7 +181,8 @@ def test_containers_that_another_thread_changes() -> None:
     thread.start()
     try:
         for _ in range(300):
-            codec.decode_value(codec.encode_value([rows, table, members])[0])
+            arrived = codec.decode_value(codec.encode_value([rows, table, members])[0])
+            assert [type(one) for one in arrived] == [list, dict, set]
     finally:
         ended.set()
         thread.join()
