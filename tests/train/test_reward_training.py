@@ -432,9 +432,10 @@ def test_scores_of_a_file(trained: Path, tmp_path: Path, capsys: pytest.CaptureF
         ("{}", "answers.jsonl:1: needs `messages`"),
         ("[1]", "answers.jsonl:1: must be an object"),
         ("{", "answers.jsonl:1: no JSON"),
+        ('"\udcff"', "answers.jsonl:1: no JSON"),
         ('{"messages": [{"role": "user"}]}', "answers.jsonl:1: messages must be objects"),
     ):
-        file.write_text(bad + "\n")
+        file.write_text(bad + "\n", errors="surrogateescape")
         assert main(["rm", "score", str(trained / "model"), str(file), "--device", "cpu"]) == 2
         assert said in capsys.readouterr().err
 

@@ -215,7 +215,7 @@ def _absolute(path: str | None) -> str | None:
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from acedata._errors import BadInput
 
-    with sys.stdin if str(file) == "-" else open(file, encoding="utf-8") as lines:
+    with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
