@@ -31,9 +31,12 @@ static const struct private_paths *own;
 static const char *wanted_packages; /* the guest's JSON: it names the package directories that programs may use */
 static uint64_t copied;
 
-/* Package directories inside a standard library that programs are not to see; they can be a gigabyte. */
+/* Package directories inside a standard library that programs are not to see; they can be a gigabyte. And byte code for
+ * `python -O`, which guests are not started with: half of a library's files where it was installed by `make install`. */
 static bool is_unwanted(const char *path, const char *name)
 {
+    if (strstr(name, ".opt-1.pyc") != NULL || strstr(name, ".opt-2.pyc") != NULL)
+        return true;
     return (strcmp(name, "site-packages") == 0 || strcmp(name, "dist-packages") == 0) &&
            strstr(wanted_packages, path) == NULL;
 }

@@ -34,17 +34,6 @@ double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* CPU time of a process of ours that has not been reaped: the kernel's per-process clock (clock_getcpuclockid(3)
- * computes the same id but asks the kernel first). */
-double process_cpu_s(pid_t pid)
-{
-    clockid_t id = (clockid_t)((~(unsigned)pid << 3) | 2);
-    struct timespec t;
-    if (clock_gettime(id, &t) < 0)
-        return 0;
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 bool wait_readable(int fd, int timeout_ms)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -146,29 +135,6 @@ static void describe_death(struct guest *g, const char *what, char *why)
     const char *newline = strrchr(log, '\n');
     const char *line = newline != NULL ? newline + 1 : log;
     snprintf(why, 256, "the %s %s%s%.180s", g->role, what, *line ? ": " : "", line);
-}
-
-/* From statm (proc(5)). */
-bool process_size(const struct supervisor *s, pid_t pid, uint64_t *virtual_size, uint64_t *resident)
-{
-    if (s->cfg->proc_dir < 0)
-        return false;
-    char name[32], text[128];
-    snprintf(name, sizeof name, "%d/statm", (int)pid);
-    int fd = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    unsigned long long virtual_pages, resident_pages;
-    if (sscanf(text, "%llu %llu", &virtual_pages, &resident_pages) != 2)
-        return false;
-    *virtual_size = virtual_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    *resident = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    return true;
 }
 
 bool zygote_start(struct supervisor *s, char *why)

@@ -173,41 +173,6 @@ static bool learn_pid(struct player *pl)
 
 /* ---- clocks ---- */
 
-/* Does a thread run or wait for a processor now (proc(5), stat: the third field)? */
-static bool thread_is_runnable(int tasks, const char *name)
-{
-    char path[300], text[256];
-    snprintf(path, sizeof path, "%.250s/stat", name);
-    int fd = openat(tasks, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    char *after = strrchr(text, ')'); /* the name may hold anything */
-    return after != NULL && strncmp(after, ") R", 3) == 0;
-}
-
-static bool process_is_runnable(const struct player *pl, pid_t pid)
-{
-    char name[32];
-    snprintf(name, sizeof name, "%d/task", (int)pid);
-    int fd = openat(pl->s->cfg->proc_dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *tasks = fd < 0 ? NULL : fdopendir(fd);
-    if (tasks == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    bool found = false;
-    for (struct dirent *e = readdir(tasks); e != NULL && !found; e = readdir(tasks))
-        found = e->d_name[0] != '.' && thread_is_runnable(dirfd(tasks), e->d_name);
-    closedir(tasks);
-    return found;
-}
-
 /* With new processes allowed, the clock of one process is not enough. What is in the jail's /proc and is no guest of ours
  * descends from the player or from the test process, each the init of its own pid namespace; so a chain of parents ends
  * at one of the two. One that breaks off, because a parent went while we looked, is put to the program's account. */
@@ -224,27 +189,8 @@ struct looks {
 
 static bool look_at(const struct supervisor *s, pid_t pid, struct look *out)
 {
-    char name[32], text[512];
-    snprintf(name, sizeof name, "%d/stat", (int)pid);
-    int fd = openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    text[n] = '\0';
-    char *after = strrchr(text, ')'); /* the name may hold anything; fields 4 and 14 to 17 are counted from behind it */
-    int parent;
-    unsigned long user, kernel;
-    long waited_user, waited_kernel;
-    if (after == NULL || sscanf(after + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &parent, &user,
-                                &kernel, &waited_user, &waited_kernel) != 5)
-        return false;
-    double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
-    *out = (struct look){pid, (pid_t)parent, (double)(user + kernel) * tick,
-                         (double)(waited_user + waited_kernel) * tick, UNKNOWN_SIDE};
-    return true;
+    *out = (struct look){.pid = pid, .side = UNKNOWN_SIDE};
+    return process_times(s, pid, &out->parent, &out->own, &out->waited);
 }
 
 static int by_pid(const void *a, const void *b)
@@ -351,11 +297,11 @@ static bool is_runnable(const struct player *pl)
 {
     struct looks looks;
     if (!has_processes(pl) || !look_around(pl, &looks))
-        return process_is_runnable(pl, pl->main.pid) ||
-               (pl->test_process.pid > 0 && process_is_runnable(pl, pl->test_process.pid));
+        return process_is_runnable(pl->s, pl->main.pid) ||
+               (pl->test_process.pid > 0 && process_is_runnable(pl->s, pl->test_process.pid));
     bool found = false;
     for (size_t i = 0; i < looks.n && !found; i++)
-        found = process_is_runnable(pl, looks.at[i].pid);
+        found = process_is_runnable(pl->s, looks.at[i].pid);
     free(looks.at);
     return found;
 }
@@ -454,28 +400,6 @@ static void check_clocks(struct player *pl, bool waiting_for_us, bool unread)
 
 /* ---- threads, where RLIMIT_NPROC would count the user's other processes too ---- */
 
-/* 0 where it cannot be told (proc(5), stat: the twentieth field). */
-static uint64_t threads_of(const struct supervisor *s, pid_t pid)
-{
-    char name[32], text[512];
-    snprintf(name, sizeof name, "%d/stat", (int)pid);
-    int fd = s->cfg->proc_dir < 0 || pid <= 0 ? -1 : openat(s->cfg->proc_dir, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    char *after = strrchr(text, ')'); /* the name may hold anything */
-    unsigned long threads;
-    return after != NULL &&
-                   sscanf(after + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu",
-                          &threads) == 1
-               ? threads
-               : 0;
-}
-
 /* Between two looks a few hundred more may come: it is a bound for the machine's sake, not an exact one. */
 static void count_threads(struct player *pl)
 {
@@ -483,9 +407,9 @@ static void count_threads(struct player *pl)
     uint64_t most = cfg->threads + cfg->processes;
     if (pl->cut != NOT_CUT || nproc_counts_only_the_worker(cfg))
         return;
-    if (!pl->main.gone && threads_of(pl->s, pl->main.pid) > most)
+    if (!pl->main.gone && process_threads(pl->s, pl->main.pid) > most)
         pl->cut = CUT_THREADS;
-    else if (!pl->test_process.gone && threads_of(pl->s, pl->test_process.pid) > most)
+    else if (!pl->test_process.gone && process_threads(pl->s, pl->test_process.pid) > most)
         pl->cut = CUT_TEST_THREADS;
 }
 

@@ -141,9 +141,6 @@ struct supervisor {
     double flushed_at;
 };
 
-/* Virtual and resident size of a process, in bytes; false, and nothing changed, where that cannot be told. */
-bool process_size(const struct supervisor *s, pid_t pid, uint64_t *virtual_size, uint64_t *resident);
-
 bool zygote_start(struct supervisor *s, char *why);
 bool judge_start(struct supervisor *s, char *why);
 void guest_stop(struct guest *g);
@@ -159,6 +156,17 @@ bool judge_decide(struct supervisor *s, struct program *p, const uint32_t *tests
 /* A test process for the current problem, in `network` (-1: the judge's own); its control socket in *fd. -1 with a
  * reason. */
 pid_t judge_fork(struct supervisor *s, const struct unit *unit, int network, int *fd, char *why);
+
+/* ---- processes.c: of processes that have not been reaped; false (or 0), and nothing changed, where it cannot be told */
+
+double process_cpu_s(pid_t pid);
+/* virtual and resident size, in bytes */
+bool process_size(const struct supervisor *s, pid_t pid, uint64_t *virtual_size, uint64_t *resident);
+uint64_t process_threads(const struct supervisor *s, pid_t pid);
+/* CPU seconds of its own, and of its children that it waited for */
+bool process_times(const struct supervisor *s, pid_t pid, pid_t *parent, double *own, double *waited);
+/* does a thread of it run, or wait for a processor, now? */
+bool process_is_runnable(const struct supervisor *s, pid_t pid);
 
 /* ---- player.c ---- */
 
@@ -216,7 +224,6 @@ struct player {
 };
 
 double now_s(void);
-double process_cpu_s(pid_t pid);
 /* CPU of everything that the program runs, and of everything that the test's own code runs. */
 double player_cpu_s(const struct player *pl);
 double test_cpu_s(const struct player *pl);

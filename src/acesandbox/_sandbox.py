@@ -501,7 +501,12 @@ class _Configuration:
     def __init__(self, options: dict[str, Any], interpreter: _interpreter.Interpreter, tier: str) -> None:
         limits: Limits = options["limits"]
         view = _interpreter.view(interpreter, tier, options["hash_seed"], options["profile"])
-        guest = {"site": view.site, "preload": options["preload"], "processes": limits.processes}
+        guest = {
+            "site": view.site,
+            "preload": options["preload"],
+            "processes": limits.processes,
+            "memory_mb": limits.memory_mb,
+        }
         self._entries = [
             ("protocol", str(PROTOCOL)),
             ("tier", tier),

@@ -86,8 +86,8 @@ for target in "$@"; do
     unit | plan) native "$target" unit ;;
     config) native config wire ;;
     wire) native wire wire ;;
-    frames) native frames unit wire program guests report ;;
-    judge) native judge unit wire program player report ;;
+    frames) native frames unit wire program guests processes report ;;
+    judge) native judge unit wire program player processes report ;;
     encode) encode ;;
     codec) codec ;;
     *)

@@ -20,8 +20,8 @@ LINKED = {
     "plan": ("unit",),
     "config": ("wire",),
     "wire": ("wire",),
-    "frames": ("unit", "wire", "program", "guests", "report"),
-    "judge": ("unit", "wire", "program", "player", "report"),
+    "frames": ("unit", "wire", "program", "guests", "processes", "report"),
+    "judge": ("unit", "wire", "program", "player", "processes", "report"),
 }
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
 

@@ -21,7 +21,7 @@ from acesandbox import _interpreter
 HERE = Path(__file__).parent
 NATIVE = HERE.parent.parent / "native"
 # The supervisor's own files; everything else in native/jail is the jail.
-SUPERVISOR = {"supervisor.c", "guests.c", "player.c", "program.c", "report.c", "unit.c"}
+SUPERVISOR = {"supervisor.c", "guests.c", "player.c", "processes.c", "program.c", "report.c", "unit.c"}
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
 NOBODY = 65534
 WORKER_UID = 231_000

@@ -454,6 +454,18 @@ def test_values_that_overwork_the_judge_spend_the_programs_budget(sandbox: Sandb
     ]
 
 
+@pytest.mark.parametrize("tier", ["namespaces", "seccomp"])
+def test_values_that_need_too_much_memory_do_not_kill_the_judge(tier: str) -> None:
+    tests = Asserts([f"assert sum(f(10) * {n}) == 0" for n in (1, *[40_000_000] * 3)])
+    limits = Limits(memory_mb=256)
+    with Sandbox(workers=1, isolation=tier, limits=limits) as sandbox:
+        verdict = sandbox.judge("def f(n):\n    return [0] * n\n", tests)
+    assert [(test.status, test.message) for test in verdict.tests] == [
+        (Status.PASSED, ""),
+        *[(Status.FAILED, "the value cannot be judged: it needs too much memory")] * 3,
+    ]
+
+
 def test_a_test_close_to_its_limit_is_marked(sandbox: Sandbox) -> None:
     program = "import time\ndef f(s):\n    while time.process_time() < s: pass\n    return s\n"
     tests = Asserts(["assert f(0) == 0", "assert f(0.44) == 0.44"])

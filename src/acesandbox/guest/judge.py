@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import sys
 from typing import Any, Dict, Optional, Tuple
 
@@ -28,6 +29,9 @@ MAX_TEXT = 2000
 
 _PROBLEM, _DECIDE, _OUTPUT, _FORK, _REFUSED = ord("P"), ord("D"), ord("O"), ord("J"), ord("E")
 
+# Address space of a judge that cannot read in /proc how much it has.
+_UNSEEN_SPACE = 512 << 20
+
 # A test process that the supervisor somehow lost ends by itself.
 _TEST_CPU_SECONDS = 600
 
@@ -37,6 +41,7 @@ def main() -> None:
     config = json.loads(sys.argv[1])
     _forget_start_up(config)
     _warm_up()
+    _bound_memory(int(config.get("memory_mb", 0)) << 20)
     tier = config.get("tier")
     _native.configure(tier == "namespaces", config.get("scratch", "/tmp"))
     gc.collect()
@@ -63,6 +68,28 @@ def _forget_start_up(config: Dict[str, Any]) -> None:
         os.environ.pop(name, None)
     if config.get("profile") == "system" and config.get("site"):
         os.environ["PYTHONPATH"] = os.pathsep.join(config["site"])
+
+
+def _bound_memory(program: int) -> None:
+    """Where no cgroup bounds the worker, nothing else bounds what a value or a test makes of this process.
+
+    Twice a program's memory holds the largest value that a program can have, beside the expected one or the bytes it
+    came in. Test processes lower the limit for themselves (`spawn`), so the hard one stays.
+
+    Args:
+        program: bytes that a program may use; 0 for no bound.
+    """
+    if program <= 0:
+        return
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            own = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        own = _UNSEEN_SPACE
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = own + 2 * program
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 _REHEARSAL = {
