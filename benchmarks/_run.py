@@ -42,7 +42,7 @@ class Outcome:
 
 
 # Contender -> the command that runs it, before the arguments of contenders/protocol.py.
-LEAN = [sys.executable, "-I", "-S", "-B"]
+LEAN = [sys.executable, "-P", "-s", "-S", "-B"]  # -I, but for the hash seed
 COMMANDS: dict[str, list[str]] = {
     "bare os.fork loop": [*LEAN, str(CONTENDERS / "bare_fork.py")],
     "multiprocessing.Process": [*LEAN, str(CONTENDERS / "mp_process.py")],
@@ -88,7 +88,8 @@ def run(
         words += [*COMMANDS[contender], str(rows), str(warm), str(workers), str(seconds), out]
         if options is not None:
             words.append(json.dumps(options))
-        environment = dict(os.environ)
+        # One order of sets for all, the sandbox's own default: some programs depend on it.
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
         if "PYTHONPATH" in environment:
             # The contender runs in another folder.
             folders = environment["PYTHONPATH"].split(os.pathsep)

@@ -26,6 +26,9 @@ from ._wire import (
 _MB = 1 << 20
 _MAX_REPR = 300
 
+Way = tuple[bool, str, str, str]  # how a test is judged: sealed, mode, why, oracle
+_UNKNOWN_WAY: Way = (False, "unknown", "", "none")
+
 
 class UnitInfo:
     """What the judge said about a problem's tests before any program was loaded (frame `I`); shared by verdicts."""
@@ -34,13 +37,22 @@ class UnitInfo:
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        self._parsed: list[dict[str, Any]] | None = None
+        self._parsed: list[Way] | None = None
 
-    def tests(self) -> list[dict[str, Any]]:
+    def ways(self) -> list[Way]:
+        """How each test is judged."""
         if self._parsed is None:
             try:
-                self._parsed = list(json.loads(self._text)["tests"])
-            except (ValueError, KeyError, TypeError) as error:
+                self._parsed = [
+                    (
+                        bool(said.get("sealed", False)),
+                        str(said.get("mode", "unknown")),
+                        str(said.get("why", "")),
+                        str(said.get("oracle", "none")),
+                    )
+                    for said in json.loads(self._text)["tests"]
+                ]
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ProtocolError(
                     f"a judge described its tests in a way that cannot be read: {error}"
                 ) from None
@@ -223,8 +235,8 @@ class Verdict:
     @property
     def sealed(self) -> bool:
         """Every test was judged sealed."""
-        described = self._info.tests()
-        return len(described) >= len(self._test_statuses()) and all(test.get("sealed") for test in described)
+        ways = self._info.ways()
+        return len(ways) >= len(self._test_statuses()) and all(sealed for sealed, *_ in ways)
 
     @property
     def cpu_s(self) -> float:
@@ -289,31 +301,33 @@ class Verdict:
         return f"Verdict({self.status.value}, {passed}/{len(statuses)} tests, sealed={self.sealed})"
 
     def _build(self) -> tuple[TestResult, ...]:
-        count = len(self._test_statuses())
-        described = self._info.tests()
+        # Datasets and rewards ask for it a million times: nothing is looked up twice.
+        ways = self._info.ways()
         texts = self._tests._texts() if self._tests is not None else ()
-        at = self._first_test
+        payload, at, unpack, head = self._payload, self._first_test, TEST_HEAD.unpack_from, TEST_HEAD.size
         results = []
-        for number in range(count):
-            code, flags, value, cpu_s, size = TEST_HEAD.unpack_from(self._payload, at)
-            at += TEST_HEAD.size
-            detail = self._payload[at : at + size]
-            at += size
-            said = described[number] if number < len(described) else {}
-            sealed = bool(said.get("sealed", False))
+        for number in range(len(self._test_statuses())):
+            code, flags, value, cpu_s, size = unpack(payload, at)
+            at += head
+            message = ""
+            if size or flags & TEST_DETAIL_VALUE:
+                detail = payload[at : at + size]
+                message = _shown(detail) if flags & TEST_DETAIL_VALUE else str(detail, "utf-8", "replace")
+                at += size
+            sealed, mode, why, oracle = ways[number] if number < len(ways) else _UNKNOWN_WAY
             results.append(
                 TestResult(
-                    status=STATUSES[code],
-                    message=_shown(detail) if flags & TEST_DETAIL_VALUE else str(detail, "utf-8", "replace"),
-                    cpu_s=cpu_s,
-                    sealed=sealed,
-                    mode=str(said.get("mode", "unknown")),
-                    why=str(said.get("why", "")),
-                    oracle=str(said.get("oracle", "none")),
-                    origin="test" if flags & TEST_ORIGIN_TEST else "program",
-                    near_limit=bool(flags & TEST_NEAR_LIMIT),
-                    number=value,
-                    test=texts[number] if number < len(texts) else "",
+                    STATUSES[code],
+                    message,
+                    cpu_s,
+                    sealed,
+                    mode,
+                    why,
+                    oracle,
+                    "test" if flags & TEST_ORIGIN_TEST else "program",
+                    bool(flags & TEST_NEAR_LIMIT),
+                    value,
+                    texts[number] if number < len(texts) else "",
                 )
             )
         return tuple(results)
