@@ -74,8 +74,13 @@ def main() -> None:
 
 @contextlib.contextmanager
 def burning(count: int) -> Iterator[None]:
-    """That many processes which do nothing but compute."""
-    burners = [subprocess.Popen([sys.executable, "-I", "-S", "-c", "while True: pass"]) for _ in range(count)]
+    """That many processes which do nothing but compute.
+
+    Each in a session of its own: where the kernel shares processors between sessions first (autogroup, sched(7)), all
+    of them in one would count as one.
+    """
+    words = [sys.executable, "-I", "-S", "-c", "while True: pass"]
+    burners = [subprocess.Popen(words, start_new_session=True) for _ in range(count)]
     try:
         yield
     finally:
