@@ -4,6 +4,7 @@ every pair is accounted for, and an export becomes a model that scores as it did
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -470,6 +471,37 @@ def test_a_model_is_not_trained_over_another(
 ) -> None:
     assert main(["rm", "train", "rm-tiny", "--pairs", str(exported), "--out", str(trained)]) == 2
     assert "a model is not trained over another" in capsys.readouterr().err
+
+
+def test_a_stopped_training_goes_on_to_the_same_model(exported: Path, tmp_path: Path) -> None:
+    text = load_recipe("rm-tiny").text
+    text = text.replace("epochs: 1.0", "epochs: 2.0").replace("save_steps: 100", "save_steps: 3")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text.replace("path: acecode-dataset", f"path: {exported}"))
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert train(load_recipe(recipe), whole) is not None
+    assert sorted(path.name for path in whole.glob("checkpoint-*")) == [
+        "checkpoint-10",
+        "checkpoint-3",
+        "checkpoint-6",
+        "checkpoint-9",
+    ]
+    # What a run that was killed while it wrote checkpoint-9 leaves: there is no state in it yet.
+    shutil.copytree(
+        whole, stopped, ignore=shutil.ignore_patterns("model", "report.*", "checkpoint-10", "log.json")
+    )
+    (stopped / "checkpoint-9" / "trainer_state.json").unlink()
+
+    recipe.write_text(recipe.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))
+    with pytest.raises(BadInput, match=r"was begun with train\.learning_rate: 0\.001, not 0\.002"):
+        train(load_recipe(recipe), stopped, resume=True)
+    recipe.write_text(recipe.read_text().replace("learning_rate: 0.002", "learning_rate: 0.001"))
+    assert train(load_recipe(recipe), stopped, resume=True) is not None
+    assert (stopped / "model" / "model.safetensors").read_bytes() == (
+        whole / "model" / "model.safetensors"
+    ).read_bytes()
+    steps = [line["step"] for line in json.loads((stopped / "log.json").read_text()) if "loss" in line]
+    assert steps == [5, 10]
 
 
 @pytest.mark.filterwarnings(

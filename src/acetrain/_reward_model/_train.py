@@ -8,7 +8,7 @@ question. What is written:
     ├── recipe.yaml         as it was used
     ├── pairs.json          what became of every pair
     ├── accelerate.yaml     for `accelerate launch --config_file`, DeepSpeed ZeRO where the recipe wants it
-    ├── checkpoint-N/       TRL's; --resume goes on from the last one
+    ├── checkpoint-N/       TRL's; --resume goes on from the last one, with the same recipe
     ├── log.json            loss, accuracy, learning rate by step
     ├── model/              weights, tokenizer, card; an adapter where the recipe has `lora`
     └── report.{json,md,svg}  on the held-out pairs (`_report`); one process only
@@ -30,9 +30,16 @@ from acedata._errors import BadInput
 from ._files import BESIDE, Kind, card
 from ._forms import KEY, Form, messages, whole_text
 from ._pairs import Counts, Pair, Tokens, read_pairs, tokenize
-from ._recipe import LoraConfig, RewardRecipe, ScratchConfig, TrainConfig
+from ._recipe import LoraConfig, RewardRecipe, ScratchConfig, TrainConfig, load_recipe
 
 Say = Callable[[str], None]
+
+# Settings that a resumed run may change: they decide how fast it is or what is looked at.
+FREE = frozenset(
+    f"train.{name}"
+    for name in ("device_batch", "eval_steps", "gradient_checkpointing", "log_steps", "save_steps", "threads")
+)
+_RECIPE = "recipe.yaml"
 
 # Turns as Qwen writes them, for models made from nothing.
 CHAT_TEMPLATE = (
@@ -72,6 +79,8 @@ def train(
     last = _last_checkpoint(out) if resume else None
     if resume and last is None:
         raise BadInput(f"{out}: holds no checkpoint to go on from")
+    if resume and first:
+        _check_same(recipe, out)
     if recipe.train.threads is not None:
         import torch
 
@@ -332,9 +341,35 @@ def _last_checkpoint(out: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def _check_same(recipe: RewardRecipe, out: Path) -> None:
+    """What decides what is learned must be what the run was begun with; what only decides how fast may change."""
+    try:
+        before = load_recipe(out / _RECIPE)
+    except (OSError, BadInput) as error:
+        raise BadInput(f"{out}: no run to go on with: {error}") from error
+    old, new = (_settings(one) for one in (before, recipe.portable()))
+    for name in [*old, *new]:
+        if old.get(name) != new.get(name):
+            raise BadInput(
+                f"{out}: was begun with {name}: {old.get(name)}, not {new.get(name)}; "
+                "the same recipe goes on, another one wants another folder"
+            )
+
+
+def _settings(recipe: RewardRecipe) -> dict[str, Any]:
+    """What decides the model, by full name."""
+    values: dict[str, Any] = {}
+    for group, inner in recipe.model_dump(exclude={"launch"}).items():
+        if isinstance(inner, dict):
+            values |= {f"{group}.{name}": value for name, value in inner.items()}
+        else:
+            values[group] = inner
+    return {name: value for name, value in values.items() if name not in FREE}
+
+
 def _write_beside(recipe: RewardRecipe, counts: Counts, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.yaml").write_text(recipe.portable().text, encoding="utf-8")
+    (out / _RECIPE).write_text(recipe.portable().text, encoding="utf-8")
     (out / "pairs.json").write_text(json.dumps(counts.to_dict(), indent=1) + "\n", encoding="utf-8")
     (out / "accelerate.yaml").write_text(launch_file(recipe), encoding="utf-8")
 
