@@ -29,8 +29,10 @@ MAX_TEXT = 2000
 
 _PROBLEM, _DECIDE, _OUTPUT, _FORK, _REFUSED = ord("P"), ord("D"), ord("O"), ord("J"), ord("E")
 
-# Address space of a judge that cannot read in /proc how much it has.
+# Address space of a judge that cannot read in /proc how much it has, and what one may take however little programs may:
+# reading tests takes memory too.
 _UNSEEN_SPACE = 512 << 20
+_LEAST_ROOM = 256 << 20
 
 # A test process that the supervisor somehow lost ends by itself.
 _TEST_CPU_SECONDS = 600
@@ -87,7 +89,7 @@ def _bound_memory(program: int) -> None:
     except OSError:
         own = _UNSEEN_SPACE
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    soft = own + 2 * program
+    soft = own + max(2 * program, _LEAST_ROOM)
     if hard == resource.RLIM_INFINITY or soft < hard:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
