@@ -15,7 +15,7 @@ const char *syscall_name(int number);
 #define ACE_SYSCALLS(S) \
     S(read, 0, 63, ALLOW)                          \
     S(write, 1, 64, ALLOW)                         \
-    S(open, 2, -1, ALLOW)                          \
+    S(open, 2, -1, OPEN)                           \
     S(close, 3, 57, ALLOW)                         \
     S(stat, 4, -1, ALLOW)                          \
     S(fstat, 5, 80, ALLOW)                         \
@@ -96,7 +96,7 @@ const char *syscall_name(int number);
     S(chdir, 80, 49, ALLOW)                        \
     S(fchdir, 81, 50, ALLOW)                       \
     S(rename, 82, -1, ALLOW)                       \
-    S(mkdir, 83, -1, ALLOW)                        \
+    S(mkdir, 83, -1, MKDIR)                        \
     S(rmdir, 84, -1, ALLOW)                        \
     S(creat, 85, -1, ALLOW)                        \
     S(link, 86, -1, ALLOW)                         \
@@ -108,7 +108,7 @@ const char *syscall_name(int number);
     S(chown, 92, -1, CHANGES_FILES)                \
     S(fchown, 93, 55, CHANGES_FILES)               \
     S(lchown, 94, -1, CHANGES_FILES)               \
-    S(umask, 95, 166, ALLOW)                       \
+    S(umask, 95, 166, UMASK)                       \
     S(gettimeofday, 96, 169, ALLOW)                \
     S(getrlimit, 97, 163, ALLOW)                   \
     S(getrusage, 98, 165, ALLOW)                   \
@@ -270,8 +270,8 @@ const char *syscall_name(int number);
     S(inotify_add_watch, 254, 27, ABSENT)          \
     S(inotify_rm_watch, 255, 28, ABSENT)           \
     S(migrate_pages, 256, 238, REFUSE)             \
-    S(openat, 257, 56, ALLOW)                      \
-    S(mkdirat, 258, 34, ALLOW)                     \
+    S(openat, 257, 56, OPENAT)                     \
+    S(mkdirat, 258, 34, MKDIRAT)                   \
     S(mknodat, 259, 33, ALLOW)                     \
     S(fchownat, 260, 54, CHANGES_FILES)            \
     S(futimesat, 261, -1, CHANGES_FILES)           \
@@ -298,7 +298,7 @@ const char *syscall_name(int number);
     S(signalfd, 282, -1, ALLOW)                    \
     S(timerfd_create, 283, 85, ALLOW)              \
     S(eventfd, 284, -1, ALLOW)                     \
-    S(fallocate, 285, 47, ALLOW)                   \
+    S(fallocate, 285, 47, PREALLOCATES)            \
     S(timerfd_settime, 286, 86, ALLOW)             \
     S(timerfd_gettime, 287, 87, ALLOW)             \
     S(accept4, 288, 242, NETWORK)                  \

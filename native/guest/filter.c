@@ -15,6 +15,10 @@
  *                  and kills the program. Judge, or where the kernel has no listener: the process is killed.
  *   CHANGES_FILES  runs in the namespaces tier, where everything but the scratch is read-only. EPERM without mounts:
  *                  Landlock does not cover chmod, chown, utime and (before ABI 3) truncate.
+ *   OPEN, OPENAT, MKDIR, MKDIRAT, UMASK, PREALLOCATES
+ *                  run. Without mounts the supervisor adds up the files that a program has, so there is no O_TMPFILE
+ *                  (a file without a name), no directory that its owner cannot read (EPERM; a mask that would make one
+ *                  is not taken), and no fallocate (EOPNOTSUPP), which takes 64 MB at once.
  *   SIGNALS        runs where a pid namespace holds its targets. Without one see below.
  *   PIDFD          the same, but ENOSYS or EPERM without a pid namespace: the target cannot be seen in the arguments.
  *   NETWORK        runs in the profile `system`, where each player has a network of its own; else EPERM.
@@ -41,6 +45,7 @@
 #include "guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -105,6 +110,12 @@ enum policy {
     NO_XATTR,
     ATTACK,
     CHANGES_FILES,
+    OPEN,
+    OPENAT,
+    MKDIR,
+    MKDIRAT,
+    UMASK,
+    PREALLOCATES,
     SIGNALS,
     PIDFD,
     OWN_LIMITS,
@@ -235,6 +246,37 @@ static void check_ioctl(const struct profile *p)
     answer_if(0x5412 /* TIOCSTI: types into a terminal */, p->attack);
     answer_if(0x541C /* TIOCLINUX */, p->attack);
     answer(error_answer(ENOTTY));
+}
+
+/* A file without a name is seen by nobody; callers fall back to one that they remove. */
+static void check_open(const struct profile *p, unsigned flags)
+{
+    if (!p->pid_namespace) {
+        load_low(flags);
+        answer_if_any(O_TMPFILE & ~O_DIRECTORY, error_answer(EOPNOTSUPP));
+    }
+    answer(SECCOMP_RET_ALLOW);
+}
+
+#define READ_AND_SEARCH 0500
+
+static void check_mkdir(const struct profile *p, unsigned mode)
+{
+    if (!p->pid_namespace) {
+        load_low(mode);
+        emit(BPF_ALU | BPF_AND | BPF_K, 0, 0, READ_AND_SEARCH);
+        answer_if_not(READ_AND_SEARCH, error_answer(EPERM));
+    }
+    answer(SECCOMP_RET_ALLOW);
+}
+
+static void check_umask(const struct profile *p)
+{
+    if (!p->pid_namespace) {
+        load_low(0);
+        answer_if_any(READ_AND_SEARCH, error_answer(0));
+    }
+    answer(SECCOMP_RET_ALLOW);
 }
 
 static void check_fcntl(void)
@@ -429,6 +471,20 @@ static void emit_policy(enum policy policy, const struct profile *p)
         break;
     case CHANGES_FILES:
         answer(p->pid_namespace ? SECCOMP_RET_ALLOW : error_answer(EPERM));
+        break;
+    case OPEN:
+    case OPENAT:
+        check_open(p, policy == OPEN ? 1 : 2);
+        break;
+    case MKDIR:
+    case MKDIRAT:
+        check_mkdir(p, policy == MKDIR ? 1 : 2);
+        break;
+    case UMASK:
+        check_umask(p);
+        break;
+    case PREALLOCATES:
+        answer(p->pid_namespace ? SECCOMP_RET_ALLOW : error_answer(EOPNOTSUPP));
         break;
     case SIGNALS: /* players without a pid namespace are sealed before they run anything */
         answer(p->pid_namespace || p->player ? SECCOMP_RET_ALLOW : error_answer(EPERM));

@@ -131,6 +131,10 @@ size_t guest_log(const char *role, char *buffer, size_t size);
  * Notes in `cfg` whether the buffers of its sockets could be bounded. */
 int network_fresh(struct config *cfg);
 
+/* What a program has more of in the scratch than it may, in words; NULL: nothing, or the scratch is a file system of its
+ * own that bounds it. */
+const char *scratch_excess(const struct config *cfg);
+
 /* True if the scratch (with /dev/shm, where there is one) holds nothing, told without walking it where it is a file
  * system of its own. */
 int scratch_is_clean(const struct config *cfg);

@@ -135,6 +135,12 @@ static enum status status_of_end(struct player *pl, const struct assignment *a, 
         r->flags = pl->cut == CUT_TEST_THREADS ? RESULT_ORIGIN_TEST : 0;
         result_text(r, PROCESS_LIMIT, 0, text);
         return PROCESS_LIMIT;
+    case CUT_SCRATCH:
+    case CUT_TEST_SCRATCH: /* in words like those of a file system that is full */
+        snprintf(text, sizeof text, "OSError: [Errno %d] %s: %s", ENOSPC, strerror(ENOSPC), pl->excess);
+        r->flags = pl->cut == CUT_TEST_SCRATCH ? RESULT_ORIGIN_TEST : 0;
+        result_text(r, ERROR, 0, text);
+        return ERROR;
     case CUT_TEST_LIMIT:
         if (!a->final)
             return UNDECIDED;

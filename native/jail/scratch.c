@@ -10,7 +10,9 @@
  *
  * Without mounts (seccomp tier) it is a directory of its own. It is emptied by descriptor, never following a link, with
  * a budget of entries; where that is not enough it is moved out of the guests' reach and a fresh one takes its place.
- * What was moved goes with the launcher. Bytes on disk are bounded only by RLIMIT_FSIZE per file there. */
+ * What was moved goes with the launcher. Nothing in the kernel bounds the sum of files there, only each (RLIMIT_FSIZE),
+ * so the supervisor adds them up while a program runs. It sees what has a name: a file that was removed while it is open
+ * or mapped takes space until its program ends. */
 #define _GNU_SOURCE
 #include "scratch.h"
 
@@ -261,6 +263,62 @@ static int renew_directory(void)
         closedir(stream);
     }
     return make_directory();
+}
+
+/* ---- how much there is of it, without mounts ---- */
+
+struct sum {
+    uint64_t bytes;
+    unsigned long long entries;
+    unsigned long long most_entries;
+    bool too_deep;
+};
+
+/* Programs may be at work here: what goes while we look is not counted. Their filter sees to it that no directory is
+ * made that we cannot read. */
+static void add_level(int directory, struct sum *sum, int depth)
+{
+    DIR *stream = fdopendir(directory);
+    if (stream == NULL) {
+        close(directory);
+        return;
+    }
+    for (struct dirent *entry = readdir(stream); entry != NULL && sum->entries <= sum->most_entries;
+         entry = readdir(stream)) {
+        struct stat about;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            fstatat(directory, entry->d_name, &about, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        sum->entries++;
+        if (!S_ISDIR(about.st_mode)) {
+            sum->bytes += (uint64_t)about.st_blocks * 512 / (about.st_nlink > 0 ? about.st_nlink : 1);
+            continue;
+        }
+        int below = depth >= DEPTH_BUDGET ? -1 : open_directory(directory, entry->d_name);
+        sum->too_deep = sum->too_deep || depth >= DEPTH_BUDGET;
+        if (below >= 0)
+            add_level(below, sum, depth + 1);
+    }
+    closedir(stream);
+}
+
+const char *scratch_excess(const struct config *cfg)
+{
+    static char text[96];
+    int directory = cfg->view == VIEW_MOUNTS || state.parent < 0 ? -1 : open_directory(state.parent, ".");
+    if (directory < 0)
+        return NULL;
+    struct sum sum = {.most_entries = cfg->scratch_inodes + 1 /* the scratch itself */};
+    add_level(directory, &sum, 0);
+    if (sum.bytes > cfg->scratch_mb << 20)
+        snprintf(text, sizeof text, "more than %llu MB of files in /tmp", (unsigned long long)cfg->scratch_mb);
+    else if (sum.entries > sum.most_entries)
+        snprintf(text, sizeof text, "more than %llu files in /tmp", (unsigned long long)cfg->scratch_inodes);
+    else if (sum.too_deep)
+        snprintf(text, sizeof text, "directories more than %d deep in /tmp", DEPTH_BUDGET);
+    else
+        return NULL;
+    return text;
 }
 
 int scratch_is_clean(const struct config *cfg)

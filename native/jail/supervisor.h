@@ -182,6 +182,8 @@ enum cut {
     CUT_TEST_ENDED, /* the test process is gone without a result */
     CUT_THREADS,    /* it has more threads than it may, where only we count them */
     CUT_TEST_THREADS,
+    CUT_SCRATCH, /* it keeps more in the scratch than it may, where only we add it up */
+    CUT_TEST_SCRATCH,
 };
 
 struct child {
@@ -219,6 +221,8 @@ struct player {
     double idle, still;                          /* of the stage: in all, and without a break */
     double spot_from, spot_interval, spot_spent; /* the next look for idleness, and the CPU time at the last */
     double left_s;                               /* of the stage's CPU limit, at the last look */
+    double scratch_from;                         /* the next look at what it keeps in the scratch */
+    const char *excess;                          /* what that found */
     double seen_cpu;                             /* at the last look: the program's processes together */
     double deaf_since;                           /* when its socket ended while it lived on; 0: it has not */
 };

@@ -63,6 +63,7 @@ _PROGRAM_FOLDERS = (
     "/usr/share/misc",
     "/usr/share/perl",
     "/usr/share/perl5",
+    "/usr/share/python-wheels",
     "/usr/share/terminfo",
     "/lib/terminfo",
 )
@@ -74,11 +75,13 @@ _DESCRIPTOR_LINKS = {
     "/dev/stderr": "/proc/self/fd/2",
 }
 _INSIDE_UID = 1000  # INNER_ID of native/jail/jail.h
-# Beside every `python` there is a `pip`. Without packages of its own the interpreter still has the one it brings along.
+# Beside every `python` there is a `pip`. Without packages of its own the interpreter still has the one it brings along;
+# Debian keeps that one apart.
 _PIP = f"""#!{_PYTHON_FOLDER}/python
 import ensurepip, glob, importlib.util, os, runpy, sys
 if importlib.util.find_spec("pip") is None:
-    sys.path[:0] = glob.glob(os.path.join(os.path.dirname(ensurepip.__file__), "_bundled", "pip-*.whl"))
+    for folder in os.path.join(os.path.dirname(ensurepip.__file__), "_bundled"), "/usr/share/python-wheels":
+        sys.path[:0] = glob.glob(os.path.join(folder, "pip-*.whl"))
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 SYSTEM_FILES = {

@@ -24,6 +24,7 @@ not the program's fault: `SandboxError`.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
@@ -230,6 +231,22 @@ class Gate(Sink):
             pass
 
 
+_open: set[Pool] = set()
+"""Pools whose thread has not ended: also those whose sandbox is garbage."""
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    for pool in list(_open):
+        pool.close()
+
+
+def forget_all() -> None:
+    """In a forked child: every pool is its parent's."""
+    for pool in list(_open):
+        pool.forget()
+
+
 class Pool:
     """Workers of one tier and configuration, started as work arrives.
 
@@ -284,6 +301,7 @@ class Pool:
         self._handlers[self._wake] = self._on_wake
         self.ready: dict[str, Any] | None = None
         self._thread = threading.Thread(target=self._main, name="acesandbox", daemon=True)
+        _open.add(self)
         self._thread.start()
 
     # What users' threads call.
@@ -330,19 +348,24 @@ class Pool:
         """Waiting for a verdict there would wait for ever."""
         return threading.current_thread() is self._thread
 
-    def close(self) -> None:
-        """Ends all workers. Waiting tasks fail with `Closed`. Idempotent; returns when nothing is left."""
+    def close(self, wait: bool = True) -> None:
+        """Ends all workers. Waiting tasks fail with `Closed`. Idempotent.
+
+        Args:
+            wait: return when nothing is left.
+        """
         if self.forgotten:
             return
         with self._lock:
             self._closing = True
         self._poke()
-        if not self.in_io_thread():
+        if wait and not self.in_io_thread():
             self._thread.join()
 
     def forget(self) -> None:
         """In a forked child, where the I/O thread does not exist: gives up our copies, disturbs nothing."""
         self.forgotten = True
+        _open.discard(self)
         self._closing = True
         self._lock = threading.RLock()  # a thread that the child does not have may hold the old one
         for worker in self._workers + self._ending:
@@ -384,6 +407,7 @@ class Pool:
         finally:
             self._closing = True
             self._close_descriptors()
+            _open.discard(self)
 
     def _turn(self, longest: float) -> None:
         self._dispatch()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _cpus, _interpreter, _uids
 from ._errors import BadInput, Closed, IsolationUnavailable, SandboxError, Unsealed
 from ._limits import WORKER_LEVEL, Limits, differing_worker_limits
-from ._pool import Gate, Pool, Problem, Sink, Task
+from ._pool import Gate, Pool, Problem, Sink, Task, forget_all
 from ._tests import Tests, text_bytes
 from ._verdict import RunResult, Verdict
 from ._wire import MAX_TO_WORKER, PROTOCOL, config_frame
@@ -343,17 +343,20 @@ class Sandbox:
         for tier in tiers:
             configure = _Configuration(self._options, interpreter, tier)
             pool = Pool(self.workers, command, configure, tier, self._limits)
-            finalizer = weakref.finalize(self, Pool.close, pool)
+            # Garbage is collected anywhere, and what a signal's handler raises there is lost: nobody waits.
+            finalizer = weakref.finalize(self, Pool.close, pool, wait=False)
             try:
                 pool.start()
             except IsolationUnavailable as error:
                 reasons.append(error)
             except BaseException:
-                finalizer()
+                finalizer.detach()
+                pool.close()
                 raise
             else:
                 return pool
-            finalizer()
+            finalizer.detach()
+            pool.close()
         if len(reasons) == 1:
             raise reasons[0]
         raise IsolationUnavailable(
@@ -631,6 +634,5 @@ def _after_fork_in_child() -> None:
     for sandbox in list(_sandboxes):
         sandbox._pool_lock = threading.RLock()
         sandbox._recent = {}
-        pool, sandbox._pool = sandbox._pool, None
-        if pool is not None:
-            pool.forget()
+        sandbox._pool = None
+    forget_all()

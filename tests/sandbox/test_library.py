@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ from acesandbox import (
     UnitTests,
     Unsealed,
 )
+from acesandbox._pool import Pool
 from tests.conftest import unavailable
 
 ADD = "def add(a, b):\n    return a + b\n"
@@ -142,6 +145,15 @@ def _judge_here(sandbox: Sandbox) -> tuple[bool, int]:
     return sandbox.judge(ADD, Asserts(["assert add(1, 2) == 3"])).passed, os.getpid()
 
 
+@pytest.fixture
+def _sigterm_ends() -> Iterator[None]:
+    """Ray leaves a handler behind that raises; a pool's process that waits for a lock then may not hear the signal."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_sigterm_ends")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_works_in_the_processes_of_a_pool(method: str) -> None:
@@ -153,6 +165,45 @@ def test_works_in_the_processes_of_a_pool(method: str) -> None:
         assert all(passed for passed, _ in outcomes)
         assert os.getpid() not in {pid for _, pid in outcomes}
         assert _judge_here(made)[0]
+
+
+def test_garbage_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the handler of a signal raises while garbage is collected is lost: a pool's SIGTERM was."""
+    may_end = threading.Event()
+    ended = threading.Event()
+    end = Pool._end_everything
+
+    def slowly(pool: Pool) -> None:
+        may_end.wait()
+        end(pool)
+        ended.set()
+
+    monkeypatch.setattr(Pool, "_end_everything", slowly)
+    sandbox = Sandbox(workers=1)
+    assert _judge_here(sandbox)[0]
+    del sandbox
+    gc.collect()
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(20)
+
+
+def test_garbage_is_waited_for_at_the_end() -> None:
+    """A process that drops a sandbox and ends at once leaves nothing."""
+    script = (
+        "from acesandbox import Asserts, Sandbox\n"
+        "import psutil\n"
+        "sandbox = Sandbox(workers=1)\n"
+        "assert sandbox.judge('def f(): return 1', Asserts(['assert f() == 1'])).passed\n"
+        "children = [child.pid for child in psutil.Process().children()]\n"
+        "del sandbox\n"
+        "print(*children)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    launchers = done.stdout.split()
+    assert launchers and not any(Path("/proc", pid).exists() for pid in launchers)
 
 
 _HOST = """
@@ -464,6 +515,39 @@ def test_values_that_need_too_much_memory_do_not_kill_the_judge(tier: str) -> No
         (Status.PASSED, ""),
         *[(Status.FAILED, "the value cannot be judged: it needs too much memory")] * 3,
     ]
+
+
+FULL = [
+    "for n in range(99):\n with open(f'/tmp/{n}', 'wb', 0) as file:\n   for m in range(30): file.write(bytes(1 << 20))",
+    "for n in range(100_000): open(f'/tmp/{n}', 'w').close()",
+    "for n in range(100): os.posix_fallocate(os.open(f'/tmp/{n}', os.O_RDWR | os.O_CREAT), 0, 60 << 20)",
+]
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "seccomp"])
+def test_files_are_bounded_in_sum_and_number(tier: str) -> None:
+    tests = Asserts(["assert f() == 1"])
+    programs = [
+        "import os\ndef f():\n" + "".join(f"  {line}\n" for line in body.splitlines()) + "  return 1\n"
+        for body in FULL
+    ]
+    honest = """
+import os, tempfile
+def f():
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
+        file.write(bytes(30 << 20))
+        os.makedirs(folder + "/a/b")
+        with open(folder + "/a/b/c", "wb") as other:
+            os.posix_fallocate(other.fileno(), 0, 30 << 20)
+        return file.seek(0) + len(file.read()) == 30 << 20
+"""
+    limits = Limits(scratch_files=300, cpu_s=3.0)
+    with Sandbox(workers=1, isolation=tier, limits=limits) as sandbox:
+        verdicts = [sandbox.judge(program, tests) for program in [*programs, honest]]
+    full = [verdict.tests[0] for verdict in verdicts[:-1]]
+    assert [test.status for test in full] == [Status.ERROR] * len(FULL)
+    assert all("[Errno 28] No space left on device" in test.message for test in full)
+    assert verdicts[-1].passed, verdicts[-1].tests[0].message
 
 
 def test_a_test_close_to_its_limit_is_marked(sandbox: Sandbox) -> None:

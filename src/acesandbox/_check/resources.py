@@ -328,6 +328,27 @@ def attack():
         may_die=True,
     ),
     _bomb(
+        "space_without_writing",
+        "allocate files without writing them, with names and without",
+        """
+def attack():
+    import os
+    total, kept = 0, []
+    for flags in (os.O_CREAT, os.O_TMPFILE):
+        try:
+            for n in range(50):
+                path = OWN + ('/file%d' % n if flags == os.O_CREAT else '')
+                kept.append(os.open(path, os.O_RDWR | flags, 0o600))
+                os.posix_fallocate(kept[-1], 0, 60 << 20)
+                total += 60 << 20
+        except OSError:
+            pass
+    trial('more than 200 MB', lambda: total > 200 << 20 and '%d MB' % (total >> 20))
+""",
+        most_mb=700,
+        may_die=True,
+    ),
+    _bomb(
         "shared_memory_overflow",
         "fill /dev/shm with files, segments and semaphores until something gives",
         """
