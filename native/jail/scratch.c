@@ -311,11 +311,11 @@ const char *scratch_excess(const struct config *cfg)
     struct sum sum = {.most_entries = cfg->scratch_inodes + 1 /* the scratch itself */};
     add_level(directory, &sum, 0);
     if (sum.bytes > cfg->scratch_mb << 20)
-        snprintf(text, sizeof text, "more than %llu MB of files in /tmp", (unsigned long long)cfg->scratch_mb);
+        snprintf(text, sizeof text, "more than %llu MB of temporary files", (unsigned long long)cfg->scratch_mb);
     else if (sum.entries > sum.most_entries)
-        snprintf(text, sizeof text, "more than %llu files in /tmp", (unsigned long long)cfg->scratch_inodes);
+        snprintf(text, sizeof text, "more than %llu temporary files", (unsigned long long)cfg->scratch_inodes);
     else if (sum.too_deep)
-        snprintf(text, sizeof text, "directories more than %d deep in /tmp", DEPTH_BUDGET);
+        snprintf(text, sizeof text, "temporary directories more than %d deep", DEPTH_BUDGET);
     else
         return NULL;
     return text;

@@ -158,7 +158,7 @@ ALLOWED: list[tuple[str, tuple[int, ...], str]] = [
     ("lseek", (BAD,), "EBADF"),
     ("pread64", (BAD, 0, 0, 0), "EBADF"),
     ("readv", (BAD,), "EBADF"),
-    ("openat", (BAD, 0), "EFAULT"),
+    ("openat", (BAD, 0, 0, 0), "EFAULT"),
     ("newfstatat", (BAD, 0, 0, 0), "EFAULT"),
     ("statx", (BAD, 0, 0, 0, 0), "EFAULT"),
     ("getdents64", (BAD,), "EBADF"),
@@ -185,7 +185,7 @@ ALLOWED: list[tuple[str, tuple[int, ...], str]] = [
     ("getsockname", (BAD,), "EBADF"),
     ("shutdown", (BAD,), "EBADF"),
     ("wait4", (BAD, 0, 1, 0), "ECHILD"),
-    ("mkdirat", (BAD, 0), "EFAULT"),
+    ("mkdirat", (BAD, 0, 0o777), "EFAULT"),
     ("unlinkat", (BAD, 0, 0), "EFAULT"),
     ("symlinkat", (0, BAD, 0), "EFAULT"),
     ("ftruncate", (BAD, 0), "EBADF"),
@@ -333,6 +333,31 @@ ONLY_IN_SYSTEM: list[tuple[str, list[Any], str]] = [
     ("setns_of_the_network", call("setns", 4, 0x40000000), "killed SIGSYS"),
     ("setns_of_another", call("setns", 5, 0x40000000), "killed SIGSYS"),
 ]
+
+
+# What the supervisor could not add up where the scratch is a plain directory: (call, answer with mounts, without).
+FILES: list[tuple[str, list[Any], str, str]] = [
+    ("O_TMPFILE", call("openat", BAD, 0, 0o20200002, 0o600), "EFAULT", "ENOTSUP|EOPNOTSUPP"),
+    ("fallocate", call("fallocate", BAD, 0, 0, 1), "EBADF", "ENOTSUP|EOPNOTSUPP"),
+    ("mkdir_unreadable", call("mkdirat", BAD, 0, 0o300), "EFAULT", "EPERM"),
+    ("mkdir_unsearchable", call("mkdirat", BAD, 0, 0o600), "EFAULT", "EPERM"),
+    ("mkdir_private", call("mkdirat", BAD, 0, 0o500), "EFAULT", "EFAULT"),
+    ("umask", call("umask", 0o022), "ok 18", "ok 18"),
+    ("umask_of_the_owner", call("umask", 0o400), "ok 18", "ok 0"),
+]
+
+
+@cache
+def answers_about_files(profile: str) -> dict[str, str]:
+    calls = [one for _, one, _, _ in FILES]
+    return dict(zip((name for name, _, _, _ in FILES), outcomes(profile, calls, apart=True), strict=True))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize(("name", "bounded", "plain"), [(name, *answers) for name, _, *answers in FILES])
+def test_files_that_nobody_could_add_up(profile: str, name: str, bounded: str, plain: str) -> None:
+    expected = plain if profile.endswith("no-pidns") else bounded
+    assert answers_about_files(profile)[name] in expected.split("|")
 
 
 @cache

@@ -518,9 +518,9 @@ def test_values_that_need_too_much_memory_do_not_kill_the_judge(tier: str) -> No
 
 
 FULL = [
-    "for n in range(99):\n with open(f'/tmp/{n}', 'wb', 0) as file:\n   for m in range(30): file.write(bytes(1 << 20))",
-    "for n in range(100_000): open(f'/tmp/{n}', 'w').close()",
-    "for n in range(100): os.posix_fallocate(os.open(f'/tmp/{n}', os.O_RDWR | os.O_CREAT), 0, 60 << 20)",
+    "for n in range(99):\n with open(f'{n}', 'wb', 0) as file:\n   for m in range(30): file.write(bytes(1 << 20))",
+    "for n in range(100_000): open(f'{n}', 'w').close()",
+    "for n in range(100): os.posix_fallocate(os.open(f'{n}', os.O_RDWR | os.O_CREAT), 0, 60 << 20)",
 ]
 
 
