@@ -60,9 +60,13 @@ class Outcome:
 
 
 class PlainJudge:
-    """A running server. Use as a context manager; not safe from several threads."""
+    """A running server. Use as a context manager; not safe from several threads.
 
-    def __init__(self, python: str = sys.executable) -> None:
+    Args:
+        packages: tests and programs may import what is installed beside the interpreter, such as numpy.
+    """
+
+    def __init__(self, python: str = sys.executable, *, packages: bool = False) -> None:
         # `python` is the interpreter we run in, and nothing is looked for in a folder that only root may enter.
         path = os.pathsep.join(
             (os.path.dirname(os.path.abspath(python)), "/usr/local/bin", "/usr/bin", "/bin")
@@ -70,7 +74,7 @@ class PlainJudge:
         environment = {"PATH": path, "PYTHONHASHSEED": "0"}
         # -S keeps it lean; not -I, which would ignore PYTHONHASHSEED.
         self._server = subprocess.Popen(
-            [python, "-S", "-s", "-P", "-B", os.path.abspath(__file__), "--serve"],
+            [python, *([] if packages else ["-S"]), "-s", "-P", "-B", os.path.abspath(__file__), "--serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

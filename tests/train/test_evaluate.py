@@ -130,12 +130,17 @@ def by_task_of_ldb() -> dict[str, list[Row]]:
 # ---- reference solutions, and small faults in them, against a plain interpreter ----
 
 
-def with_mutants(rows: Sequence[Row], each: int, seconds: float) -> list[Row]:
+# Its published test unpacks the number that the function returns, `_poly(*candidate(*inp), inp)`: nothing passes it.
+BROKEN_IN_PLUS = "HumanEval/32"
+
+
+def with_mutants(rows: Sequence[Row], each: int, seconds: float, packages: bool = False) -> list[Row]:
     """Reference solutions and mutants of them; a plain judge labels the mutants (None: it ran out of time)."""
     found = []
-    with PlainJudge() as plain:
+    with PlainJudge(packages=packages) as plain:
         for row in rows:
-            found.append({**row, "expected": True, "solution": row["program"]})
+            right = not (packages and row["task_id"] == BROKEN_IN_PLUS)
+            found.append({**row, "expected": right, "solution": row["program"]})
             for mutant in mutants(row["program"], each, seed=row["task_id"]):
                 outcomes = plain.judge(
                     mutant.program,
@@ -160,7 +165,9 @@ def against_plain(
     python: str | None,
     seconds: float = 5.0,
 ) -> None:
-    labelled = [row for row in with_mutants(rows, each, seconds) if row["expected"] is not None]
+    # What our judge may import, the reference must be able to: a test without its numpy fails every program.
+    mutated = with_mutants(rows, each, seconds, packages=python is not None)
+    labelled = [row for row in mutated if row["expected"] is not None]
     labels = [row["expected"] for row in labelled]
     assert labels.count(False) > len(rows) / 2
     samples = [{"task_id": row["task_id"], "solution": row["solution"]} for row in labelled]
@@ -201,7 +208,7 @@ def test_humanevalplus_references_pass_and_their_mutants_do_not(tmp_path: Path) 
 def test_all_humaneval_references_and_mutants(tmp_path: Path, name: str) -> None:
     workload = "humanevalplus_canonical" if "+" in name else "humaneval_canonical"
     rows = published.rows(workload)
-    against_plain(name, tmp_path, rows, published.humaneval, 2, sys.executable)
+    against_plain(name, tmp_path, rows, published.humaneval, 2, sys.executable if "+" in name else None)
 
 
 @pytest.mark.workloads
