@@ -276,6 +276,7 @@ def test_bigcodebench_functions_without_their_imports_pass_calibrated(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.workloads
+@pytest.mark.timeout(1800)
 def test_all_bigcodebench_standard_library_rows(tmp_path: Path) -> None:
     rows, different, found = bigcodebench(tmp_path, step=1)
     assert len(rows) == 300 and not found.reasons
