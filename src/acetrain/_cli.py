@@ -44,10 +44,6 @@ ModeName = Annotated[str, typer.Option(metavar="binary|pass_rate", help="what a 
 Shared = Annotated[bool, typer.Option("--shared", help="use the node's one judge")]
 
 
-class Trouble(Exception):
-    """A file that cannot be used; `str()` of it says where and why."""
-
-
 @app.callback()
 def _all() -> None:
     pass
@@ -258,6 +254,7 @@ def reward(
     """
     from dataclasses import asdict
 
+    from ._json_lines import json_lines
     from ._rewards import RuleReward
     from ._scoring import Tally
 
@@ -265,7 +262,7 @@ def reward(
     all_scores = []
     paid: list[float] = []
     try:
-        for rows in _batches(_rows(file), BATCH):
+        for rows in _batches(json_lines(file, errors="surrogateescape"), BATCH):
             answers = [_field(row, completion, place) for place, row in rows]
             scores = payer.scores(answers, [_field(row, tests, place) for place, row in rows])
             all_scores += scores
@@ -315,21 +312,6 @@ def _mode(mode: str) -> Any:
     return mode
 
 
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with sys.stdin if str(file) == "-" else open(file, encoding="utf-8", errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            place = f"{file}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise Trouble(f"{place}: no JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise Trouble(f"{place}: must be an object, not {type(row).__name__}")
-            yield place, row
-
-
 def _batches(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
     batch: list[Any] = []
     for row in rows:
@@ -343,7 +325,9 @@ def _batches(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 def _field(row: dict[str, Any], name: str, place: str) -> Any:
     if name not in row:
-        raise Trouble(f"{place}: no field {name!r}; there are {', '.join(sorted(row)) or 'none'}")
+        from acedata import BadInput
+
+        raise BadInput(f"{place}: no field {name!r}; there are {', '.join(sorted(row)) or 'none'}")
     return row[name]
 
 
@@ -358,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A closed pipe (`acetrain reward … | head`) ends us as it ends any filter.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (Trouble, OSError) as error:
+    except OSError as error:
         _say(f"acetrain: {error}")
         return TROUBLE
     except Exception as error:

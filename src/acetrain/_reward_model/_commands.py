@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,9 +86,10 @@ def score(
     device: Device = None,
 ) -> int:
     """Score answers: a JSON line each, with the row's names and `score`."""
+    from .._json_lines import json_lines
     from ._model import RewardModel
 
-    rows = _rows(file)
+    rows = json_lines(file)
     first = next(rows, None)  # a file that cannot be read is found before a model is loaded
     loaded = RewardModel.load(
         model,
@@ -210,23 +210,6 @@ def report(
 def _absolute(path: str | None) -> str | None:
     """A path of the command line means the folder the command is run in; what is not there may be on the hub."""
     return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
-
-
-def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    from acedata._errors import BadInput
-
-    with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            place = f"{file}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise BadInput(f"{place}: no JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise BadInput(f"{place}: must be an object, not {type(row).__name__}")
-            yield place, row
 
 
 def _conversation(model: Any, place: str, row: dict[str, Any]) -> Any:
