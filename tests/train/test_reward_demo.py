@@ -131,14 +131,30 @@ def test_best_of_takes_the_highest_score_and_the_sandbox_decides(
     assert reward_model.best_of(course, contrary, sandbox, settings)["best"] == 0.0
 
 
-def test_acetrain_demo_rm_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def same_threads_afterwards() -> Iterator[None]:
     before = torch.get_num_threads()
-    try:
-        assert main(["demo", "rm", "--quick", "--out", str(tmp_path)]) == 0
-    finally:
-        torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("same_threads_afterwards")
+def test_acetrain_demo_rm_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "rm", "--quick", "--out", str(tmp_path)]) == 0
     out, _ = capsys.readouterr()
     assert "best of N" in out
     found = json.loads((tmp_path / "seed-1.json").read_text())
     assert found["done"] and found["accuracy"]["pairs"] == 80 and found["accuracy"]["without_question"] == 0.5
     assert (tmp_path / "rm.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.usefixtures("same_threads_afterwards")
+def test_the_full_demonstration_holds_what_it_promises(tmp_path: Path) -> None:
+    assert main(["demo", "rm", "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["promises"]) == len(reward_model.DEMONSTRATION.promises)
+    assert all(set(held) == {"1", "2", "3"} and all(held.values()) for held in report["promises"].values())
+    for one in report["seeds"]:
+        assert one["accuracy"]["pairs"] >= 2_000
