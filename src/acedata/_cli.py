@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ._call import call
 from ._errors import AceDataError, BadInput, BudgetReached, Stopped
 
 if TYPE_CHECKING:
@@ -74,14 +75,14 @@ Store = Annotated[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = call(app, "acedata", arguments)
     except (BudgetReached, Stopped) as stopped:
         _say(f"acedata: {stopped}")
         return FOUND
     except AceDataError as error:
         _say(f"acedata: {error}")
         return TROUBLE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         _say("acedata: interrupted; the same command goes on from here")
         return 128 + signal.SIGINT
     except BrokenPipeError:

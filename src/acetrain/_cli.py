@@ -9,6 +9,7 @@ Every command imports what it needs when it runs: `acetrain --help` loads neithe
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from acedata._call import call
 
 from ._reward_model._commands import rm_app
 from .demos._commands import demo_app
@@ -41,7 +44,29 @@ Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="programs judged at a time; default: one per core")
 ]
 ModeName = Annotated[str, typer.Option(metavar="binary|pass_rate", help="what a completion is paid for")]
-Shared = Annotated[bool, typer.Option("--shared", help="use the node's one judge")]
+Shared = Annotated[
+    bool | None,
+    typer.Option("--shared/--own", help="use the node's one judge; default: what ACETRAIN_SHARED_JUDGE says"),
+]
+Bonus = Annotated[float, typer.Option(metavar="X", help="added when every test passes")]
+FormReward = Annotated[
+    float,
+    typer.Option("--format", metavar="X", help="added for the form <think>…</think>, then a Python block"),
+]
+Unsealed = Annotated[
+    str,
+    typer.Option(
+        metavar="count|zero|unknown",
+        help="what becomes of a completion where a test could only be judged unsealed",
+    ),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="stop each program at its first test that fails")]
+LimitValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit", metavar="NAME=VALUE", help="of the sandbox, cpu_s=0.1 for instance; may be repeated"
+    ),
+]
 
 
 @app.callback()
@@ -244,9 +269,13 @@ def reward(
     skip_shown: Annotated[
         int, typer.Option(min=0, metavar="N", help="the first N tests were shown and do not count")
     ] = 0,
-    bonus: Annotated[float, typer.Option(metavar="X", help="added when every test passes")] = 0.0,
+    bonus: Bonus = 0.0,
+    form: FormReward = 0.0,
+    unsealed: Unsealed = "count",
+    fail_fast: FailFast = False,
+    limit: LimitValues = None,
     workers: Workers = None,
-    shared: Shared = False,
+    shared: Shared = None,
 ) -> int:
     """Pay the completions of a file: one JSON line each with `reward` (null: could not be judged) and why.
 
@@ -258,7 +287,8 @@ def reward(
     from ._rewards import RuleReward
     from ._scoring import Tally
 
-    payer = RuleReward(_mode(mode), bonus=bonus, skip_shown=skip_shown, workers=workers, shared=shared)
+    options = _reward_options(mode, bonus, form, unsealed, fail_fast, limit)
+    payer = RuleReward(**options, skip_shown=skip_shown, workers=workers, shared=shared)
     all_scores = []
     paid: list[float] = []
     try:
@@ -289,7 +319,11 @@ def reward_server(
         str, typer.Option(metavar="raise|zero", help="what a completion gets that could not be judged")
     ],
     mode: ModeName = "binary",
-    bonus: Annotated[float, typer.Option(metavar="X", help="added when every test passes")] = 0.0,
+    bonus: Bonus = 0.0,
+    form: FormReward = 0.0,
+    unsealed: Unsealed = "count",
+    fail_fast: FailFast = False,
+    limit: LimitValues = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="there is no authentication")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0: any free one")] = 5000,
     workers: Workers = None,
@@ -299,17 +333,58 @@ def reward_server(
 
     if unknown not in ("raise", "zero"):
         raise typer.BadParameter('must be "raise" or "zero"', param_hint="--unknown")
-    options = {"mode": _mode(mode), "bonus": bonus, "workers": workers, "shared": False}
-    with serve(host, port, unknown=unknown, **options) as server:
+    options = _reward_options(mode, bonus, form, unsealed, fail_fast, limit)
+    with serve(host, port, unknown=unknown, workers=workers, shared=False, **options) as server:
         _say(f"http://{host}:{server.server_address[1]}/get_reward")
         server.serve_forever()
     return DONE
 
 
-def _mode(mode: str) -> Any:
+def _reward_options(
+    mode: str, bonus: float, form: float, unsealed: str, fail_fast: bool, limits: list[str] | None
+) -> dict[str, Any]:
+    """Arguments of RuleReward, checked one by one so that a mistake is told with its option."""
     if mode not in ("binary", "pass_rate"):
         raise typer.BadParameter('must be "binary" or "pass_rate"', param_hint="--mode")
-    return mode
+    if unsealed not in ("count", "zero", "unknown"):
+        raise typer.BadParameter('must be "count", "zero" or "unknown"', param_hint="--unsealed")
+    if fail_fast and mode != "binary":
+        raise typer.BadParameter(
+            "leaves tests out, so it goes with --mode binary only", param_hint="--fail-fast"
+        )
+    for option, value in (("--bonus", bonus), ("--format", form)):
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"must be a number, not {value}", param_hint=option)
+    return {
+        "mode": mode,
+        "bonus": bonus,
+        "format_reward": form,
+        "unsealed": unsealed,
+        "fail_fast": fail_fast,
+        "limits": _limits(limits or []),
+    }
+
+
+def _limits(changes: list[str]) -> Any:
+    """The rule reward's limits with some of them changed, an `acesandbox.Limits`."""
+    from acesandbox import BadInput
+
+    from ._rewards import LIMITS
+
+    found: dict[str, Any] = {}
+    for text in changes:
+        name, _, value = text.partition("=")
+        if name not in LIMITS.__slots__:
+            known = ", ".join(LIMITS.__slots__)
+            raise typer.BadParameter(f"{text!r} names no limit; there are {known}", param_hint="--limit")
+        try:
+            found[name] = type(getattr(LIMITS, name))(value)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r}: {value!r} is no number", param_hint="--limit") from None
+    try:
+        return LIMITS.replace(**found)
+    except BadInput as error:
+        raise typer.BadParameter(str(error), param_hint="--limit") from None
 
 
 def _batches(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -334,7 +409,7 @@ def _field(row: dict[str, Any], name: str, place: str) -> Any:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = call(app, "acetrain", arguments)
     except KeyboardInterrupt:
         _say("acetrain: interrupted")
         return 128 + signal.SIGINT
@@ -349,8 +424,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # typer's parser, whichever click it uses
             show: Callable[[], None] = error.show
             show()
-        elif type(error).__name__ == "Abort":
-            return 128 + signal.SIGINT
         elif type(error).__module__.partition(".")[0] in ("acesandbox", "acedata"):
             _say(f"acetrain: {error}")
             if type(error).__name__ == "BudgetReached":

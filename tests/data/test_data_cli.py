@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -255,6 +256,19 @@ def test_imported_questions_are_judged_and_compared(tmp_path: Path) -> None:
     assert (
         wrong.returncode == 2 and "'b' wrote none of the first programs; their models are a" in wrong.stderr
     )
+
+
+def test_a_closed_pipe_ends_the_command_as_it_ends_any_filter(built: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "acedata._cli", "show", str(built / "out"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == ""
+        assert command.wait(60) == 128 + signal.SIGPIPE
 
 
 def test_recipes_are_listed_and_printed() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -59,6 +61,83 @@ def test_reward_names_the_line_that_is_wrong(
     (tmp_path / "a.jsonl").write_text("\n" + line + "\n")
     assert main(["reward", str(tmp_path / "a.jsonl")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_reward_reads_packed_files_marks_of_order_and_bytes_that_are_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = json.dumps({"completion": RIGHT, "test_cases": TESTS}).encode()
+    odd = line.replace(b"def", b"#\xff\\ndef", 1)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + line + b"\n" + odd + b"\n"))
+    assert main(["reward", str(tmp_path / "a.jsonl.gz"), "--workers", "1"]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["reward"] for one in said] == [1.0, 0.0]  # Python takes no source that is not UTF-8
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(line * 100)[:-9])
+    assert main(["reward", str(tmp_path / "cut.jsonl.gz"), "--workers", "1"]) == 2
+    assert "cut.jsonl.gz: cannot be unpacked" in capsys.readouterr().err
+
+
+def test_the_limits_of_the_command_line_are_the_sandboxs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = "def add(a, b):\n    for _ in range(3_000_000):\n        pass\n    return a + b\n"
+    file = write(tmp_path / "a.jsonl", {"completion": slow, "test_cases": TESTS})
+    tight = ["--limit", "cpu_s=0.02", "--limit", "program_cpu_s=0.04"]
+    assert main(["reward", file, "--workers", "1", "--limit", "cpu_s=5", "--limit", "program_cpu_s=20"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "passed"
+    assert main(["reward", file, "--workers", "1", *tight]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "cpu_timeout"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "cpu=1"], "names no limit"),
+        (["--limit", "cpu_s"], "is no number"),
+        (["--limit", "cpu_s=-1"], "out of range"),
+        (["--unsealed", "no"], "--unsealed"),
+        (["--mode", "pass_rate", "--fail-fast"], "--fail-fast"),
+        (["--bonus", "nan"], "--bonus"),
+        (["--format", "inf"], "--format"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    file = write(tmp_path / "a.jsonl", {"completion": "", "test_cases": TESTS})
+    assert main(["reward", file, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["reward", "a.jsonl"], ["--help"]])
+def test_a_closed_pipe_ends_the_command_as_it_ends_any_filter(tmp_path: Path, words: list[str]) -> None:
+    rows = [{"completion": RIGHT, "test_cases": TESTS, "id": "x" * 1000}] * 200
+    file = write(tmp_path / "a.jsonl", *rows)
+    with subprocess.Popen(
+        [sys.executable, "-m", "acetrain._cli", *(file if word == "a.jsonl" else word for word in words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None and command.stderr is not None
+        command.stdout.close()
+        said = command.stderr.read()
+        assert command.wait(60) == 128 + signal.SIGPIPE
+    assert "Traceback" not in said and "Exception" not in said
+
+
+def test_ctrl_c_is_said_and_ends_with_130(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "acetrain._cli", "reward", "-", "--workers", "1"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdin is not None and command.stderr is not None
+        time.sleep(2)  # it waits for the first line
+        command.send_signal(signal.SIGINT)
+        assert command.wait(30) == 128 + signal.SIGINT
+        assert command.stderr.read() == "acetrain: interrupted\n"
 
 
 def test_usage_errors_are_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,19 +163,19 @@ def report(
     dtype: Dtype = "float32",
     device: Device = None,
 ) -> int:
-    """Accuracy on held-out pairs: by margin, by length, beside what length alone would reach."""
+    """Accuracy on the pairs that training held out: by margin, by length, beside what length alone would reach."""
     from acedata._errors import BadInput
 
     from ._model import RewardModel
     from ._pairs import Counts, read_pairs, tokenize
     from ._recipe import load_recipe
-    from ._report import make_report, terminal, write_report
+    from ._report import HELD_OUT, make_report, terminal, write_report
 
     loaded = RewardModel.load(model, dtype=dtype, device=device)
     counts = Counts()
     if pairs is not None:
         everything, held = read_pairs(pairs, loaded.form, 0.0, counts)
-        held, too_long = [*everything, *held], "truncate"
+        held, too_long, of = [*everything, *held], "truncate", f"all pairs of {pairs}"
     else:
         file = recipe or Path(model).parent / "recipe.yaml"
         if not file.is_file():
@@ -191,15 +191,15 @@ def report(
             revision=found.revision,
             limit=found.limit,
         )
-        max_length, too_long = found.max_length, found.too_long
+        max_length, too_long, of = found.max_length, found.too_long, HELD_OUT
     if not held:
-        raise BadInput("no pair is held out")
+        raise BadInput(f"{pairs}: there is no pair" if pairs else "no pair is held out")
     tokens = tokenize(held, loaded.tokenizer, loaded.form, max_length, too_long, counts, "scored")
     if not len(tokens):
-        raise BadInput(f"every held-out pair is over {max_length} tokens")
+        raise BadInput(f"{of}: every one is over {max_length} tokens")
     for line in counts.lines():
         _say(line)
-    made = make_report(loaded, tokens, counts)
+    made = make_report(loaded, tokens, counts, of=of)
     _print(terminal(made))
     if out is not None:
         write_report(made, out)

@@ -1,4 +1,5 @@
-"""How good a reward model is on held-out pairs: accuracy over all, by margin, by length; JSON, a table, a plot.
+"""How good a reward model is on pairs, held-out ones as a rule: accuracy over all, by margin, by length; JSON, a table,
+a plot.
 
 A pair counts 1 where the chosen answer scores higher, 1/2 where both score the same. Pairs of one question are no
 independent observations, so intervals are drawn over questions (percentile bootstrap, 95 %).
@@ -30,17 +31,34 @@ MARGINS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 LENGTHS = (128, 256, 512, 1024)
 
 
-def make_report(model: RewardModel, pairs: Tokens, counts: Counts | None = None) -> dict[str, Any]:
-    """Scores the pairs. Raises ValueError where there are none."""
+HELD_OUT = "held-out pairs"
+
+
+def make_report(
+    model: RewardModel, pairs: Tokens, counts: Counts | None = None, *, of: str = HELD_OUT
+) -> dict[str, Any]:
+    """Scores the pairs.
+
+    Args:
+        of: what pairs they are, for people who read the report.
+
+    Raises:
+        ValueError: there is no pair.
+    """
     if not len(pairs):
         raise ValueError("there is no report on no pairs")
     scores = model.score_ids([*pairs.chosen, *pairs.rejected])
     chosen, rejected = scores[: len(pairs)], scores[len(pairs) :]
-    return report_on(chosen, rejected, pairs, counts)
+    return report_on(chosen, rejected, pairs, counts, of=of)
 
 
 def report_on(
-    chosen: Sequence[float], rejected: Sequence[float], pairs: Tokens, counts: Counts | None = None
+    chosen: Sequence[float],
+    rejected: Sequence[float],
+    pairs: Tokens,
+    counts: Counts | None = None,
+    *,
+    of: str = HELD_OUT,
 ) -> dict[str, Any]:
     """The report of scores that are there already."""
     right = [_win(one, other) for one, other in zip(chosen, rejected, strict=True)]
@@ -73,6 +91,7 @@ def report_on(
         groups["longer"] += _group(label, [holds(*both) for both in lengths], right)
     longer = [_win(*both) for both in lengths]
     return {
+        "of": of,
         "pairs": len(pairs),
         "questions": len(set(pairs.key)) if pairs.key else len(pairs),
         "accuracy": _interval(right, pairs.key or [str(place) for place in range(len(right))]),
@@ -139,7 +158,7 @@ def terminal(report: dict[str, Any]) -> Table:
     """As a table for a terminal."""
     from rich.table import Table
 
-    table = Table(title=f"held-out pairs of {report['questions']:,} questions")
+    table = Table(title=f"{report['of']}, {report['questions']:,} questions")
     table.add_column("")
     table.add_column("pairs", justify="right")
     table.add_column("accuracy %", justify="right")
@@ -150,7 +169,7 @@ def terminal(report: dict[str, Any]) -> Table:
 
 def markdown(report: dict[str, Any]) -> str:
     """As a Markdown table."""
-    lines = ["| held-out pairs | pairs | accuracy % |", "|---|--:|--:|"]
+    lines = [f"| {report['of']} | pairs | accuracy % |", "|---|--:|--:|"]
     lines += [f"| {what} | {pairs} | {accuracy} |" for what, pairs, accuracy in rows(report)]
     return "\n".join(lines) + "\n"
 
@@ -170,7 +189,7 @@ def plot(report: dict[str, Any]) -> str:
         (colours["length"], "by length"),
         (colours["longer"], "by the longer"),
     ]
-    return plots.horizontal("Accuracy on held-out pairs", bars, legend=legend)
+    return plots.horizontal(f"Accuracy on {report['of']}", bars, legend=legend)
 
 
 def write_report(report: dict[str, Any], out: Path) -> None:

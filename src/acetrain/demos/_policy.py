@@ -45,7 +45,8 @@ class Settings:
         forged: share of forging programs among them; the rest is wrong (`Task.wrong_program`).
         supervised_steps, supervised_rate: of 64 demonstrations each, and their highest learning rate.
         steps: of GRPO, with 32 prompts × 8 completions each.
-        learning_rate: of GRPO.
+        learning_rate: of GRPO, its highest.
+        schedule: of it, after five steps up: "linear" falls to 0 at the end, "constant_with_warmup" stays.
         samples: drawn per task in the examination.
         tasks_per_pair: in the examination, for each pair of operators never seen.
         most_pairs: this many of these pairs are examined; None: all.
@@ -59,6 +60,7 @@ class Settings:
     supervised_rate: float = 4e-3
     steps: int = 100
     learning_rate: float = 1e-3
+    schedule: str = "linear"
     samples: int = 64
     tasks_per_pair: int = 1
     most_pairs: int | None = None
@@ -217,7 +219,7 @@ def reinforce(
                 max_completion_length=MAX_TOKENS,
                 temperature=1.0,
                 learning_rate=settings.learning_rate,
-                lr_scheduler_type="constant_with_warmup",
+                lr_scheduler_type=settings.schedule,
                 warmup_steps=5,
                 max_steps=settings.steps,
                 beta=0.0,

@@ -26,7 +26,9 @@ from ._policy import LIMITS, WORKERS, Course, Say, Settings, examine, reinforce
 from ._runs import Demonstration, Line, Panel, Promise, Result, as_row, curves, percent, run
 
 SEEDS = (1, 2, 3)
-FULL = Settings(right=0.05, forged=0.02, supervised_steps=400, steps=50, samples=8)
+FULL = Settings(
+    right=0.05, forged=0.02, supervised_steps=400, steps=50, schedule="constant_with_warmup", samples=8
+)
 QUICK = replace(FULL, supervised_steps=30, steps=2, samples=2, most_pairs=6)
 JUDGES = ("ordinary", "sealed")
 SCRIPTS = 8  # at a time: most of the time of one is waiting for its processes
