@@ -1,5 +1,5 @@
 # Two commands for everybody:   make demo   and   make test
-# For work on the code:         make native, check, fix, bench, asan, fuzz
+# For work on the code:         make native, check, fix, slow, bench, asan, fuzz
 #
 # Everything is installed into $(VENV); nothing outside this folder and pip's cache is written.
 
@@ -21,11 +21,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := $(shell find src native -type f ! -name '*.pyc' ! -path '*/_bin/*' ! -name '*.so')
 PROJECT := meson.build pyproject.toml constraints.txt $(SOURCES)
 
-.PHONY: help demo test check fix bench asan fuzz native wheel clean
+.PHONY: help demo test check fix slow bench asan fuzz native wheel clean
 
 help:
 	@echo 'make demo    install into $(VENV) and build the embedded dataset: seeds to pairs, report and export'
 	@echo 'make test    install with the development tools and run every test'
+	@echo 'make slow    the tests that take from half a minute to half an hour each, one after the other'
 	@echo 'make check   format, lint and type checks'
 	@echo 'make fix     format and lint what can be fixed without thought'
 	@echo 'make bench   the measurements of docs/performance.md'
@@ -47,6 +48,9 @@ demo: $(VENV)/.installed-data
 
 test: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+slow: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -m slow
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
