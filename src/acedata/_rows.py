@@ -77,19 +77,26 @@ class Row(NamedTuple):
 _Piece = tuple[str, dict[str, Any]]
 
 
-def iter_rows(place: Place) -> Iterator[Row]:
+HUB_HINT = "; a dataset on the hub is named with `from: hub`"
+"""For recipes, where a place is on the hub only if it says so."""
+
+
+def iter_rows(place: Place, *, hint: str = HUB_HINT) -> Iterator[Row]:
     """All rows of a source.
+
+    Args:
+        hint: ends the message where there is no such file.
 
     Raises:
         BadInput: there is nothing there, or it cannot be read; while rows are drawn.
     """
-    pieces = _hub(place) if place.hub else _local(place)
+    pieces = _hub(place) if place.hub else _local(place, hint)
     for number, (where, values) in enumerate(pieces):
         yield Row(number, where, values)
 
 
-def _local(place: Place) -> Iterator[_Piece]:
-    for path in files_at(place.path) if place.files is None else place.files:
+def _local(place: Place, hint: str) -> Iterator[_Piece]:
+    for path in files_at(place.path, hint) if place.files is None else place.files:
         yield from _read(path)
 
 
@@ -103,7 +110,7 @@ def is_local(path: str) -> bool:
     )
 
 
-def files_at(path: str) -> list[Path]:
+def files_at(path: str, hint: str = HUB_HINT) -> list[Path]:
     """The files of a path (a file, a folder with all below it, a glob), sorted.
 
     Raises:
@@ -119,7 +126,7 @@ def files_at(path: str) -> list[Path]:
         found = [Path(name) for name in glob.glob(path, recursive=True) if Path(name).is_file()]
         what = f"there is no file {path}"
     if not found:
-        raise BadInput(f"{what}; a dataset on the hub is named with `from: hub`")
+        raise BadInput(f"{what}{hint}")
     return sorted(found)
 
 

@@ -35,6 +35,7 @@ class Interval:
     problems: int = 0
 
     def to_dict(self) -> dict[str, float]:
+        """Value, bounds and problems, ready for JSON; the level is the table's."""
         return {"value": self.value, "low": self.low, "high": self.high, "problems": self.problems}
 
 

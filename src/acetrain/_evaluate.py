@@ -21,7 +21,6 @@ A program is wrong as soon as one test fails, so judging stops there (`fail_fast
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,13 +35,18 @@ from acesandbox._tests import MAX_TEXT_BYTES
 
 from ._benchmarks import Benchmark, Problem, Spec, key_of
 from ._bootstrap import Interval, interval
+from ._finite import finite
 from ._pass_at_k import best_of_k, pass_at_k
+from ._report import evaluation_from
 from ._samples import Sample, Samples
 
 NO_CODE = "no_code"
 TOO_LONG = "too_long"
 UNJUDGED = "unjudged"
+BAD_TESTS = "bad_tests"
 NOT_JUDGED = "missing_module_of_task"
+UNKNOWN = frozenset({UNJUDGED, BAD_TESTS, NOT_JUDGED})
+"""Statuses that say nothing about the program."""
 
 Scorer = Callable[[Problem, Sequence[str | None]], Sequence[float]]
 """Scores the programs of a problem; None stands for a sample without a program."""
@@ -69,10 +73,12 @@ class Task:
 
     @property
     def n(self) -> int:
+        """How many samples there are, the greedy one not among them."""
         return len(self.samples)
 
     @property
     def passed(self) -> list[bool]:
+        """Whether each sample passed, in order; False too where nothing can be said (see `judged`)."""
         return [bool(one.passed) for one in self.samples]
 
     @property
@@ -99,6 +105,7 @@ class Numbers:
     best_of: dict[str, dict[int, Interval]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """All of them, ready for JSON, each k as a text; null where there are no such samples."""
         return {
             "greedy": self.greedy and self.greedy.to_dict(),
             "average": self.average and self.average.to_dict(),
@@ -121,6 +128,7 @@ class Evaluation:
         unattempted: tasks without samples.
         notes: what a reader should know besides.
         generated: how the samples were asked for (model, prompt, sampling, tokens, dollars), where they were.
+        unscored: tasks with a program that could not be judged by the synthetic tests, twice.
     """
 
     benchmark: str
@@ -129,14 +137,26 @@ class Evaluation:
     unattempted: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     generated: dict[str, Any] | None = None
+    unscored: list[str] = field(default_factory=list)
 
     @property
     def unjudged(self) -> list[str]:
         """Tasks with a sample that could not be judged, twice, through no fault of its own."""
+        return self._tasks_with(UNJUDGED)
+
+    @property
+    def uneven(self) -> str | None:
+        """That some tasks have fewer samples than others, so that N ends early; None where it is not so."""
+        counts = [task.n for task in self.tasks if task.n]
+        if not counts or min(counts) == max(counts):
+            return None
+        return f"{min(counts)} to {max(counts)} samples per problem; N goes to {min(counts)}"
+
+    def _tasks_with(self, status: str) -> list[str]:
         found = []
         for task in self.tasks:
             every = [*task.samples, *([task.greedy] if task.greedy else [])]
-            if any(one.status == UNJUDGED for one in every):
+            if any(one.status == status for one in every):
                 found.append(task.task_id)
         return found
 
@@ -156,8 +176,20 @@ class Evaluation:
             found.append(
                 f"{len(self.unattempted)} of {len(self.tasks)} tasks have no samples: {_few(self.unattempted)}"
             )
-        if self.unjudged:
-            found.append(f"{len(self.unjudged)} tasks could not be judged: {_few(self.unjudged)}")
+        # What one task has, the others must have too: a mean over some of them is not the benchmark's.
+        sampled = [task.task_id for task in self.tasks if task.greedy is None and task.samples]
+        greedy = [task.task_id for task in self.tasks if task.greedy is not None and not task.samples]
+        if greedy and any(task.samples for task in self.tasks):
+            found.append(f"samples are missing for {len(greedy)} tasks: {_few(greedy)}")
+        if sampled and any(task.greedy for task in self.tasks):
+            found.append(f"greedy samples are missing for {len(sampled)} tasks: {_few(sampled)}")
+        for tasks_of, what in (
+            (self.unjudged, "tasks could not be judged"),
+            (self._tasks_with(BAD_TESTS), "tasks have tests that the programs' interpreter cannot read"),
+            (self.unscored, "tasks could not be judged by the synthetic tests"),
+        ):
+            if tasks_of:
+                found.append(f"{len(tasks_of)} {what}: {_few(tasks_of)}")
         return found
 
     @property
@@ -175,7 +207,14 @@ class Evaluation:
 
     def over_judged(self) -> Numbers:
         """The same over the tasks that could be judged: not the benchmark's numbers."""
-        return self._numbers([task for task in self.tasks if task.judged and (task.samples or task.greedy)])
+        unscored = set(self.unscored)
+        return self._numbers(
+            [
+                task
+                for task in self.tasks
+                if task.judged and (task.samples or task.greedy) and task.task_id not in unscored
+            ]
+        )
 
     def _numbers(self, tasks: list[Task]) -> Numbers:
         numbers = Numbers()
@@ -208,6 +247,7 @@ class Evaluation:
             "no_headline_because": self.reasons,
             "missing_modules": self.missing_modules,
             "unattempted": self.unattempted,
+            "unscored": self.unscored,
             "notes": self.notes,
             "generated": self.generated,
             "statuses": dict(self.statuses.most_common()),
@@ -228,28 +268,9 @@ class Evaluation:
         """What `to_dict` made.
 
         Raises:
-            BadInput: it is not that.
+            BadInput: it is not that; the message names the place.
         """
-        try:
-            tasks = []
-            for given in values["tasks"]:
-                pairs = zip(given["passed"], given["statuses"], strict=True)
-                samples = [Judged(passed, status) for passed, status in pairs]
-                greedy = given["greedy"] and Judged(given["greedy"]["passed"], given["greedy"]["status"])
-                scores = {str(name): [float(x) for x in listed] for name, listed in given["scores"].items()}
-                if any(len(listed) != len(samples) for listed in scores.values()):
-                    raise ValueError(f"{given['task_id']} has not one score per sample")
-                tasks.append(Task(str(given["task_id"]), samples, greedy, scores))
-            return cls(
-                str(values["benchmark"]),
-                tasks,
-                {str(name): list(listed) for name, listed in values["missing_modules"].items()},
-                list(values["unattempted"]),
-                list(values["notes"]),
-                values.get("generated"),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BadInput(f"no evaluation: {type(error).__name__}: {error}") from None
+        return evaluation_from(values)
 
 
 def ladder(n: int) -> list[int]:
@@ -293,20 +314,24 @@ def evaluate(
     """Judges all samples of a benchmark.
 
     Args:
-        benchmark: read once, problem by problem.
+        benchmark: read problem by problem, once before anything is judged and once while it is.
         samples: of its tasks.
         sandbox: see `open_sandbox`.
         scorers: by name, called once per problem with its samples' programs, in order.
         on_progress: called with (tasks, samples) judged so far.
 
     Raises:
-        BadInput: samples of a task that the benchmark does not have; a benchmark or a score that cannot be read.
+        BadInput: before anything is judged, samples of a task that the benchmark does not have, a benchmark that cannot
+            be read, or two scores of one name; a score of a function that is no finite number.
     """
     found = Evaluation(benchmark.name)
     names = samples.score_names()
+    for name in scorers or {}:
+        if name in names:
+            raise BadInput(f"two scores are named {name!r}: the samples have one already")
+    refuse_unknown(samples, benchmark)
     modules = _Modules(sandbox)
     pending: deque[tuple[Task, int, str, Problem]] = deque()
-    attempted: set[str] = set()
 
     def jobs() -> Iterator[tuple[str, Any, Limits]]:
         for problem in benchmark:
@@ -314,7 +339,6 @@ def evaluate(
             found.tasks.append(task)
             key = key_of(problem.task_id, benchmark.spec.prefix)
             given = samples.tasks.get(key)
-            attempted.add(key)
             if given is None or not (given.samples or given.greedy):
                 found.unattempted.append(problem.task_id)
                 continue
@@ -327,8 +351,8 @@ def evaluate(
             for name in lacking:
                 found.missing_modules.setdefault(name, []).append(problem.task_id)
             limits = _fitted(problem.limits, sandbox)
-            for place, program in _places(programs, given.greedy, problem):
-                verdict = Judged(None, NOT_JUDGED) if lacking else _without_judging(program, problem)
+            for place, sample, program in _places(given.samples, programs, given.greedy, problem):
+                verdict = Judged(None, NOT_JUDGED) if lacking else _without_judging(sample, program, problem)
                 _put(task, place, verdict)
                 if verdict is None:
                     judged = problem.judged(program or "")
@@ -345,10 +369,11 @@ def evaluate(
         )
         if on_progress is not None:
             on_progress(len(found.tasks), done)
-    _refuse_unknown(samples, attempted, benchmark)
     if len(found.tasks) not in benchmark.spec.sizes:
         sizes = " or ".join(map(str, benchmark.spec.sizes))
         found.notes.append(f"{len(found.tasks)} problems; the published benchmark has {sizes}")
+    if found.uneven:
+        found.notes.append(found.uneven)
     asked: Counter[str] = Counter()
     for task in found.tasks:
         for one in [*task.samples, *([task.greedy] if task.greedy else [])]:
@@ -361,22 +386,19 @@ def evaluate(
 
 
 def _places(
-    programs: Sequence[str | None], greedy: Sample | None, problem: Problem
-) -> Iterator[tuple[int, str | None]]:
-    """Each program with its place: 0 and up, -1 for the greedy one."""
-    yield from enumerate(programs)
+    samples: Sequence[Sample], programs: Sequence[str | None], greedy: Sample | None, problem: Problem
+) -> Iterator[tuple[int, Sample, str | None]]:
+    """Each sample and its program with its place: 0 and up, -1 for the greedy one."""
+    for place, (sample, program) in enumerate(zip(samples, programs, strict=True)):
+        yield place, sample, program
     if greedy is not None:
-        yield -1, greedy.program(problem)
+        yield -1, greedy, greedy.program(problem)
 
 
 def _put(task: Task, place: int, outcome: Verdict | Judged | None) -> None:
     """A verdict at its place; None only reserves it."""
     if isinstance(outcome, Verdict):
-        message = ""
-        if not outcome.passed:
-            said = next((test.message for test in outcome.tests if test.status == outcome.status), "")
-            message = _module_of(said) if outcome.status == "missing_module" else said[:200]
-        outcome = Judged(outcome.passed, outcome.status.value, outcome.cpu_s, message)
+        outcome = _judged(outcome)
     kept = outcome or Judged(None, UNJUDGED)
     if place < 0:
         task.greedy = kept
@@ -386,14 +408,31 @@ def _put(task: Task, place: int, outcome: Verdict | Judged | None) -> None:
         task.samples.append(kept)
 
 
+def _judged(verdict: Verdict) -> Judged:
+    """A verdict as a sample's.
+
+    A test that the interpreter cannot read says nothing about the program: the judge finds that out before it loads
+    any, so no program can bring it about.
+    """
+    if verdict.passed:
+        return Judged(True, verdict.status.value, verdict.cpu_s)
+    broken = next((test for test in verdict.tests if test.mode == "broken"), None)
+    if broken is not None:
+        return Judged(None, BAD_TESTS, message=(broken.message or broken.why)[:200])
+    said = next((test.message for test in verdict.tests if test.status == verdict.status), "")
+    message = _module_of(said) if verdict.status == "missing_module" else said[:200]
+    return Judged(False, verdict.status.value, verdict.cpu_s, message)
+
+
 def _module_of(message: str) -> str:
     parts = message.split("'")
     return parts[1] if len(parts) > 2 else message[:80]
 
 
-def _without_judging(program: str | None, problem: Problem) -> Judged | None:
+def _without_judging(sample: Sample, program: str | None, problem: Problem) -> Judged | None:
+    """What is known of a sample that need not be run; None where it must be."""
     if program is None:
-        return Judged(False, NO_CODE)
+        return Judged(False, TOO_LONG if sample.too_long else NO_CODE)
     if len(problem.judged(program).encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         return Judged(False, TOO_LONG)
     return None
@@ -414,16 +453,19 @@ def _fitted(limits: Limits, sandbox: Sandbox) -> Limits:
 
 
 def _scored(name: str, scorer: Scorer, problem: Problem, programs: Sequence[str | None]) -> list[float]:
-    scores = [float(score) for score in scorer(problem, programs)]
+    scores = list(scorer(problem, programs))
     if len(scores) != len(programs):
         raise BadInput(f"{name} gave {len(scores)} scores for {len(programs)} samples of {problem.task_id}")
-    if any(math.isnan(score) for score in scores):
-        raise BadInput(f"{name} gave a score that is no number for {problem.task_id}")
-    return scores
+    try:
+        return [finite(score, f"that of sample {number}") for number, score in enumerate(scores)]
+    except BadInput as error:
+        raise BadInput(f"{name} gave a score that is no number for {problem.task_id}: {error}") from None
 
 
-def _refuse_unknown(samples: Samples, attempted: set[str], benchmark: Benchmark) -> None:
-    unknown = [task for key, task in samples.tasks.items() if key not in attempted]
+def refuse_unknown(samples: Samples, benchmark: Benchmark) -> None:
+    """Raises BadInput where there are samples of a task that the benchmark does not have, with their file and line."""
+    ids = benchmark.ids()
+    unknown = [task for key, task in samples.tasks.items() if key not in ids]
     if unknown:
         first = unknown[0]
         raise BadInput(
@@ -469,12 +511,16 @@ def score_by_tests(
     samples: Samples,
     tests: Mapping[str, Sequence[str]],
     sandbox: Sandbox,
+    *,
+    unjudged: list[str] | None = None,
 ) -> dict[str, dict[str, list[float]]]:
     """Scores of samples by synthetic tests, such as a model wrote for the question.
 
     Args:
         tests: statements by task (as `key_of` writes it); a task without any gives its samples equal scores.
         sandbox: must not stop at the first failing test.
+        unjudged: gets the ids of the tasks with a program that could not be judged, twice, through no fault of its own;
+            such a program counts as passing no test.
 
     Returns:
         By name: "tests" (how many of them a program passes) and "consensus" (that, times the number of programs that
@@ -482,9 +528,10 @@ def score_by_tests(
 
     Raises:
         BadInput: a test cannot be judged at all.
+        SandboxError: a program could not be judged, twice, and there is no list `unjudged`.
     """
     found: dict[str, dict[str, list[float]]] = {"tests": {}, "consensus": {}}
-    pending: deque[tuple[list[tuple[bool, ...]], int]] = deque()
+    pending: deque[tuple[list[tuple[bool, ...]], int, str, Asserts, Problem]] = deque()
     rows: dict[str, list[tuple[bool, ...]]] = {}
 
     def jobs() -> Iterator[tuple[str, Asserts, Limits]]:
@@ -503,13 +550,24 @@ def score_by_tests(
                 raise BadInput(f"synthetic tests of {problem.task_id}: {error}") from None
             for place, sample in enumerate(given.samples):
                 program = sample.program(problem)
-                if _without_judging(program, problem) is None:
-                    pending.append((row, place))
-                    yield problem.judged(program or ""), asserts, _fitted(problem.limits, sandbox)
+                if _without_judging(sample, program, problem) is None:
+                    judged = problem.judged(program or "")
+                    pending.append((row, place, judged, asserts, problem))
+                    yield judged, asserts, _fitted(problem.limits, sandbox)
 
-    for verdict in sandbox.judge_many(jobs()):
-        row, place = pending.popleft()
-        row[place] = tuple(test.passed for test in verdict.tests)
+    outcomes: Iterator[Verdict | SandboxError] = sandbox.judge_many(jobs(), return_errors=True)
+    for outcome in outcomes:
+        row, place, program, asserts, problem = pending.popleft()
+        if isinstance(outcome, SandboxError):
+            try:
+                outcome = sandbox.judge(program, asserts, limits=_fitted(problem.limits, sandbox))
+            except SandboxError:
+                if unjudged is None:
+                    raise
+                if problem.task_id not in unjudged:
+                    unjudged.append(problem.task_id)
+                continue
+        row[place] = tuple(test.passed for test in outcome.tests)
     for key, row in rows.items():
         agreeing = Counter(row)
         found["tests"][key] = [float(sum(passed)) for passed in row]

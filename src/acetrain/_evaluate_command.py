@@ -4,8 +4,11 @@
         --samples humaneval.jsonl --out results
     acetrain evaluate -b humaneval -b mbpp --model NAME --endpoint http://HOST:8000/v1 -n 16 --out results
 
-    benchmarks ─┬─ samples files, or a model's answers (_generate) ─┬─ scores (_samples, synthetic tests)
-                └─ _evaluate: judged ◀──────────────────────────────┘   then _table: what people read
+    benchmarks ─┬─ samples files, or a model's answers (_generate) ─┬─ scores (_samples, _reward_scores, _synthetic)
+                └─ _evaluate: judged ◀──────────────────────────────┘   then _table and _results: what people read
+
+Everything that can be found wrong is found before a model is asked or a program is judged: names and files
+(`_named_files`), the folder of the results, reports that join, every row of the samples and of the benchmarks.
 
 Several benchmarks that judge the same answers (HumanEval and HumanEval+) may share one `--samples`; otherwise each
 `--samples` names its benchmark, `humaneval=FILE`. Reports of other runs join the table by `--with report.json`.
@@ -17,18 +20,19 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from acedata._errors import BadInput
-from acedata._rows import Place, iter_rows
 
-from ._benchmarks import Benchmark, key_of, open_benchmark
-from ._evaluate import Evaluation, Scorer, evaluate, open_sandbox, score_by_tests
+from ._benchmarks import Benchmark, open_benchmark
+from ._evaluate import Evaluation, Scorer, evaluate, open_sandbox, refuse_unknown
 from ._generate import Asked, Generated, generate
+from ._named_files import ScoreFile, files_by_benchmark, refuse_reserved, refuse_same, score_files
 from ._progress import Asking, Counting
+from ._results import prepare, show, write
 from ._reward_scores import Named, Rater, scores_file
 from ._samples import Samples
-from ._table import as_json, markdown, plot, table, terminal
+from ._synthetic import by_tests, read_tests
+from ._table import table
 
 COMPLETE, INCOMPLETE = 0, 1
 
@@ -50,7 +54,7 @@ def run(
     scorers: Mapping[str, Scorer] | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> int:
-    """Evaluates, prints the table to standard output, and writes `report.json`, `table.md` and plots.
+    """Evaluates, writes `report.json`, `table.md` and plots, and prints the table to standard output.
 
     Args:
         benchmarks: `NAME` or `NAME=PATH` each; PATH a file, folder, glob or hub name.
@@ -78,24 +82,39 @@ def run(
         raise BadInput("there is no benchmark to evaluate")
     opened = [_benchmark(text) for text in benchmarks]
     names = [benchmark.name for benchmark in opened]
-    for texts, what in ((samples, "samples"), (greedy, "greedy"), (synthetic, "synthetic")):
-        _check_names(texts, names, what)
-    _check_names([text.split("=")[0].rpartition(":")[0] + "=" for text in scores], [*names, ""], "scores")
     if len(set(names)) < len(names):
         raise BadInput(f"a benchmark was named twice: {', '.join(names)}")
+    sampled = files_by_benchmark(samples, names, "samples")
+    greedily = files_by_benchmark(greedy, names, "greedy")
+    tested = files_by_benchmark(synthetic, names, "synthetic")
+    scored = score_files(scores, names)
+    _check_score_names(names, scored, raters, tested, scorers or {})
     done = [one for path in joined for one in _read(path)]
     _refuse_twice([*names, *(one.benchmark for one in done)])
-    unsampled = [one for one in opened if not (_one(samples, one.name) or _one(greedy, one.name))]
+    unsampled = [one for one in opened if one.name not in {**sampled, **greedily}]
+    _check_asked(unsampled, asked, raters, out)
+    if out is not None:
+        prepare(out)
+    # What lies in files is read first, so that nothing is paid for beside a file that cannot be used.
+    given_to: dict[str, Samples] = {}
+    for benchmark in opened:
+        if benchmark.name in {**sampled, **greedily}:
+            given_to[benchmark.name] = _samples(
+                benchmark, sampled.get(benchmark.name), greedily.get(benchmark.name), scored
+            )
+    tests = {one.name: read_tests(tested[one.name], one) for one in opened if one.name in tested}
     generated = _generated(unsampled, asked, store, out, say)
-    given_to = {one.name: _samples(one, samples, greedy, scores, generated.get(one.name)) for one in opened}
+    for benchmark in unsampled:
+        given_to[benchmark.name] = _samples(benchmark, str(generated[benchmark.name].path), None, scored)
     _rate(opened, given_to, raters, out, say)
     for benchmark in opened:
         made_here = generated.get(benchmark.name)
         given = given_to[benchmark.name]
         used = dict(scorers or {})
-        tests_file = _one(synthetic, benchmark.name)
-        if tests_file is not None:
-            used.update(_by_tests(benchmark, given, tests_file, python, workers))
+        voted = None
+        if benchmark.name in tests:
+            voted = by_tests(benchmark, given, tests[benchmark.name], python=python, workers=workers)
+            used.update(voted.scorers)
         say(f"{benchmark.name}: judging {given.count:,} samples")
         with open_sandbox(benchmark.spec, python=python, workers=workers) as sandbox:
             with Counting(benchmark.name, "samples judged") as watching:
@@ -107,51 +126,57 @@ def run(
         if made_here is not None:
             found.generated = made_here.figures
             found.notes += made_here.notes
+        if voted is not None:
+            found.unscored = voted.unjudged
+            found.notes += voted.notes
         done.append(found)
     made = table(done)
-    _print(made)
+    drawn = True
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(as_json(made, done), encoding="utf-8")
-        (out / "table.md").write_text(markdown(made), encoding="utf-8")
-        for one in done:
-            drawn = plot(one)
-            if drawn is not None:
-                (out / f"{one.benchmark}.svg").write_text(drawn, encoding="utf-8")
+        drawn = write(out, made, done, say)
         say(f"written to {out}")
-    return COMPLETE if not any(one.reasons for one in done) else INCOMPLETE
-
-
-def _print(made: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.print(terminal(made))
-    for note in made.footnotes:
-        console.print(note, markup=False, highlight=False)
+    show(made, out, say)
+    whole = made.complete and not any(one.uneven for one in done)
+    return COMPLETE if whole and drawn else INCOMPLETE
 
 
 def _benchmark(text: str) -> Benchmark:
-    name, _, path = text.partition("=")
+    name, equals, path = text.partition("=")
+    if equals and not path:
+        raise BadInput(f"--benchmark {text}: there is no file named; expected NAME or NAME=PATH")
     return open_benchmark(name, path or None)
 
 
-def _one(texts: Sequence[str], name: str) -> str | None:
-    """The file for a benchmark: its own before the one for all."""
-    own = [text.partition("=")[2] for text in texts if text.startswith(f"{name}=")]
-    for_all = [text for text in texts if "=" not in text]
-    chosen = own or for_all
-    if len(chosen) > 1:
-        raise BadInput(f"several files for {name}: {', '.join(chosen)}")
-    return chosen[0] if chosen else None
+def _check_score_names(
+    benchmarks: Sequence[str],
+    files: Sequence[ScoreFile],
+    raters: Sequence[Named],
+    tested: Mapping[str, str],
+    scorers: Mapping[str, Scorer],
+) -> None:
+    """Raises BadInput where two scores of a benchmark would have one row of the table, or a score that of another."""
+    for named in raters:
+        refuse_reserved(f"--rm {named.name}", named.name)
+    for benchmark in benchmarks:
+        names = [one.name for one in files if one.benchmark in (None, benchmark)]
+        names += [named.name for named in raters]
+        names += ["tests", "consensus"] if benchmark in tested else []
+        refuse_same([*names, *scorers], benchmark)
 
 
-def _check_names(texts: Sequence[str], names: Sequence[str], what: str) -> None:
-    for text in texts:
-        name, equals, _ = text.partition("=")
-        if equals and name not in names:
-            listed = ", ".join(name for name in names if name)
-            raise BadInput(f"--{what} {text}: {name!r} is none of the benchmarks given ({listed})")
+def _check_asked(
+    unsampled: Sequence[Benchmark], asked: Asked | None, raters: Sequence[Named], out: Path | None
+) -> None:
+    """Raises BadInput where it is not clear where samples come from, or where what costs something is kept."""
+    if unsampled and asked is None:
+        listed = ", ".join(benchmark.name for benchmark in unsampled)
+        raise BadInput(f"there are no samples of {listed}: give --samples, --greedy or --model")
+    if not unsampled and asked is not None:
+        raise BadInput("every benchmark has a samples file; there is nothing to ask a model for")
+    if asked is not None and out is None:
+        raise BadInput("a model's samples are kept: name a folder with --out")
+    if raters and out is None:
+        raise BadInput("a reward model's scores are kept: name a folder with --out")
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
@@ -161,24 +186,22 @@ def _refuse_twice(names: Sequence[str]) -> None:
 
 
 def _samples(
-    benchmark: Benchmark,
-    samples: Sequence[str],
-    greedy: Sequence[str],
-    scores: Sequence[str],
-    generated: Generated | None,
+    benchmark: Benchmark, path: str | None, greedy: str | None, scores: Sequence[ScoreFile]
 ) -> Samples:
+    """All samples of a benchmark with the scores that lie in files; each is of one of its tasks.
+
+    Args:
+        path, greedy: files of samples; one of them is there.
+    """
     prefix = benchmark.spec.prefix
-    path, greedy_path = _one(samples, benchmark.name), _one(greedy, benchmark.name)
-    if generated is not None:
-        path = str(generated.path)
-    found = Samples(path, prefix) if path is not None else Samples(str(greedy_path), prefix, greedy=True)
-    if path is not None and greedy_path is not None:
-        found.add(greedy_path, greedy=True)
-    for text in scores:
-        name, _, file = text.partition("=")
-        of, _, score = name.rpartition(":")
-        if of in ("", benchmark.name):
-            found.add_scores(score, file)
+    found = Samples(path, prefix) if path is not None else Samples(str(greedy), prefix, greedy=True)
+    if path is not None and greedy is not None:
+        found.add(greedy, greedy=True)
+    for one in scores:
+        if one.benchmark in (None, benchmark.name):
+            found.add_scores(one.name, one.path)
+    found.score_names()
+    refuse_unknown(found, benchmark)
     return found
 
 
@@ -189,15 +212,9 @@ def _generated(
     out: Path | None,
     say: Callable[[str], None],
 ) -> dict[str, Generated]:
-    if not benchmarks:
-        if asked is not None:
-            raise BadInput("every benchmark has a samples file; there is nothing to ask a model for")
+    if not benchmarks or asked is None or out is None:
         return {}
     listed = ", ".join(benchmark.name for benchmark in benchmarks)
-    if asked is None:
-        raise BadInput(f"there are no samples of {listed}: give --samples, --greedy or --model")
-    if out is None:
-        raise BadInput("a model's samples are kept: name a folder with --out")
     say(f"{listed}: asking {asked.model}, {asked.n + asked.greedy} answers per problem")
     with Asking() as watching:
         found = generate(benchmarks, asked, out, store or out / "responses", on_progress=watching.told)
@@ -213,12 +230,9 @@ def _rate(
     say: Callable[[str], None],
 ) -> None:
     """Adds the scores of each reward model, one model in memory at a time."""
-    if raters and out is None:
-        raise BadInput("a reward model's scores are kept: name a folder with --out")
-    if len({named.name for named in raters}) < len(raters):
-        raise BadInput("two reward models have the same name")
     for named in raters:
         rater: list[Rater] = []
+        model = named.identity()
 
         def opened(named: Named = named, rater: list[Rater] = rater) -> Rater:
             if not rater:
@@ -233,7 +247,13 @@ def _rate(
                     continue
                 with Counting(f"{benchmark.name}: {named.name}", "samples scored") as watching:
                     path = scores_file(
-                        benchmark, given, named, out or Path(), opened=opened, on_progress=watching.told
+                        benchmark,
+                        given,
+                        named,
+                        out or Path(),
+                        opened=opened,
+                        model=model,
+                        on_progress=watching.told,
                     )
                 given.add_scores(named.name, path)
         finally:
@@ -241,32 +261,19 @@ def _rate(
                 one.close()
 
 
-def _by_tests(
-    benchmark: Benchmark, samples: Samples, path: str, python: str | None, workers: int | None
-) -> dict[str, Scorer]:
-    prefix = benchmark.spec.prefix
-    tests: dict[str, list[str]] = {}
-    for row in iter_rows(Place(path)):
-        task_id, listed = row.values.get("task_id"), row.values.get("tests")
-        if not isinstance(task_id, (str, int)) or not isinstance(listed, list):
-            raise BadInput(f"{row.where}: a row of synthetic tests has 'task_id' and a list 'tests'")
-        if not all(isinstance(test, str) for test in listed):
-            raise BadInput(f"{row.where}: 'tests' must be a list of texts")
-        tests[key_of(task_id, prefix)] = listed
-    with open_sandbox(benchmark.spec, python=python, workers=workers, fail_fast=False) as sandbox:
-        scored = score_by_tests(benchmark, samples, tests, sandbox)
-
-    def scorer(by_task: dict[str, list[float]]) -> Scorer:
-        return lambda problem, programs: by_task.get(key_of(problem.task_id, prefix), [0.0] * len(programs))
-
-    return {name: scorer(by_task) for name, by_task in scored.items()}
-
-
 def _read(path: Path) -> list[Evaluation]:
+    """The evaluations of a report. Raises BadInput where it is none, with the place of what is wrong."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return [Evaluation.from_dict(one) for one in values["evaluations"]]
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: is no report of an evaluation: {error}") from None
+    listed = values.get("evaluations") if isinstance(values, dict) else None
+    if not isinstance(listed, list):
+        raise BadInput(f"{path}: is no report of an evaluation: it has no list 'evaluations'")
+    found = []
+    for number, one in enumerate(listed):
+        try:
+            found.append(Evaluation.from_dict(one))
+        except BadInput as error:
+            raise BadInput(f"{path}: evaluations[{number}]: {error}") from None
+    return found

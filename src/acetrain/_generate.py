@@ -92,6 +92,11 @@ class Asked:
                 f"say who asks {self.model}: an endpoint, a file of answers, or a back-end, which is one of "
                 f"{', '.join(BACKENDS)}" + (f", not {backend!r}" if backend else "")
             )
+        if self.endpoint is not None:
+            try:
+                _ = urlsplit(self.endpoint).port
+            except ValueError as error:
+                raise BadInput(f"the endpoint is no address: {error}") from None
         if (self.endpoint is not None) and not backend.startswith("openai"):
             raise BadInput(f"an endpoint is for the back-end openai, not {backend}")
         if (self.answers is not None) != (backend == "replay"):

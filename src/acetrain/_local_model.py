@@ -35,7 +35,7 @@ class TransformersBackend:
 
     Raises:
         BackendError: transformers is not installed. (What cannot be loaded is told with the first batch.)
-        BadInput: an option that there is not.
+        BadInput: an option that there is not, or a number that is none.
     """
 
     batch = False
@@ -54,9 +54,13 @@ class TransformersBackend:
                 raise BadInput(
                     f"the back-end transformers has no option {name!r}; there are {', '.join(_OPTIONS)}"
                 )
+        for name in ("batch_size", "threads"):
+            value = self.options.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise BadInput(
+                    f"the back-end transformers: {name} must be a whole number of 1 or more, not {value!r}"
+                )
         self.batch_size = int(self.options.get("batch_size", 16))
-        if self.batch_size < 1:
-            raise BadInput(f"batch_size must be 1 or more, not {self.batch_size}")
         self.notes: list[str] = []
         self.tries: Counter[str] = Counter()
         self._torch, self._transformers = torch, transformers

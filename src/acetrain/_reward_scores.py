@@ -11,15 +11,15 @@ Who scores is a `Rater`: chats in, one number each out. There are two, and a fun
 A chat is made in the format that the model was trained with: `pair-1`, the benchmark's prompt (`bench-1`, which is that
 format) and the program in its frame; or `raw`, the question and the program alone.
 
-Scores are written problem by problem, each with a digest of everything it depends on. A second run scores what is new
-or changed alone. A sample without a program is scored below all others of its problem.
+Scores are written problem by problem, each with a digest of what was scored and with the model that scored it
+(`_reward_model_identity`). A second run scores what is new or changed alone. A sample without a program is scored below
+all others of its problem.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +27,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from acedata._errors import BackendError, BadInput
 from acedata._formats import answer_text
 from acedata._requests import Message
 
 from . import _prompts
+from . import _reward_model_identity as identity
 from ._benchmarks import Benchmark, Problem, key_of
+from ._finite import finite
 from ._generate import shown_address
 from ._samples import Samples
 
@@ -85,6 +88,11 @@ class Named:
         where, *pairs = rest.split(",")
         if not equals or not where or not _NAME.fullmatch(name):
             raise BadInput(f"--rm {text}: expected NAME=MODEL, with a plain name")
+        if _is_address(where):
+            try:
+                _ = urlsplit(where).port
+            except ValueError as error:
+                raise BadInput(f"--rm {name}: is no address: {error}") from None
         options = dict(pair.partition("=")[::2] for pair in pairs)
         known = _OF_ENDPOINTS if _is_address(where) else _OF_MODELS
         for option, value in options.items():
@@ -104,6 +112,22 @@ class Named:
     def open(self) -> Rater:
         """Raises BadInput or BackendError where there is no such model."""
         return _Endpoint(self) if _is_address(self.where) else _Model(self)
+
+    def identity(self) -> str | None:
+        """Which model stands there now; None where nobody can say.
+
+        Raises:
+            BadInput: a folder that cannot be read.
+        """
+        if _is_address(self.where):
+            return identity.of_endpoint(self.where, self.options.get("model"))
+        folder = Path(self.where)
+        if not folder.is_dir():
+            return identity.of_hub(self.where, self.options.get("revision"))
+        try:
+            return identity.of_folder(folder)
+        except OSError as error:
+            raise BadInput(f"--rm {self.name}={self.where}: cannot be read: {error}") from error
 
 
 _OF_MODELS = {"format", "template", "max_length", "dtype", "device", "revision", "batch_tokens"}
@@ -132,6 +156,7 @@ def scores_file(
     folder: Path,
     *,
     opened: Callable[[], Rater],
+    model: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Scores all samples of a benchmark and writes them where `Samples.add_scores` can read them.
@@ -139,6 +164,8 @@ def scores_file(
     Args:
         folder: gets `BENCHMARK.NAME.scores.jsonl`; what is there already and still holds is not scored again.
         opened: the rater; called only when there is something to score.
+        model: which model it is (`Named.identity`): scores of another one do not hold. None: nobody can say, and scores
+            hold that were made at the same place with the same options.
         on_progress: called with (scored, all) samples.
 
     Raises:
@@ -147,7 +174,7 @@ def scores_file(
     """
     path = folder / f"{benchmark.name}.{named.name}.scores.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    known = _known(path)
+    known = _known(path, model)
     prefix = benchmark.spec.prefix
     done, total = 0, sum(len(task.samples) for task in samples.tasks.values())
     lines: list[str] = []
@@ -160,11 +187,12 @@ def scores_file(
                 continue
             programs = [sample.program(problem) for sample in given.samples]
             digest = _digest(named, problem, programs)
-            scores = known.get(digest)
-            new = scores is None or len(scores) != len(programs)
-            if scores is None or new:
-                scores = _rated(opened(), named, problem, programs)
-            lines.append(json.dumps({"task_id": problem.task_id, "scores": scores, "digest": digest}) + "\n")
+            scores, made_by = known.get(digest, ([], None))
+            new = len(scores) != len(programs)
+            if new:
+                scores, made_by = _rated(opened(), named, problem, programs), model
+            row = {"task_id": problem.task_id, "scores": scores, "digest": digest}
+            lines.append(json.dumps(row | ({"model": made_by} if made_by else {})) + "\n")
             if new:
                 file.write("\n" + lines[-1])
                 file.flush()
@@ -182,17 +210,20 @@ def _journal(path: Path) -> Path:
     return path.with_name(f"{path.name}.journal")
 
 
-def _known(path: Path) -> dict[str, list[float]]:
-    """Scores by digest, of the file and of the journal of a run that was killed."""
-    found: dict[str, list[float]] = {}
+def _known(path: Path, model: str | None) -> dict[str, tuple[list[float], str | None]]:
+    """Scores that hold and the model that made them, by digest; of the file, and of the journal of a run that was
+    killed."""
+    found: dict[str, tuple[list[float], str | None]] = {}
     for one in (path, _journal(path)):
         if not one.is_file():
             continue
         for line in one.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 row = json.loads(line)
-                found[str(row["digest"])] = [float(score) for score in row["scores"]]
-            except (ValueError, KeyError, TypeError):
+                if model in (None, row.get("model")):
+                    scores = [finite(score, "a score") for score in row["scores"]]
+                    found[str(row["digest"])] = scores, row.get("model")
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadInput):
                 continue  # an empty line, or one that a kill cut off
     return found
 
@@ -206,12 +237,14 @@ def _rated(rater: Rater, named: Named, problem: Problem, programs: Sequence[str 
     chats = [chat_of(problem, program, rater.format) for program in programs if program is not None]
     # A model often writes the same program twice; it has one score.
     different = list({chat[1]["content"]: chat for chat in chats}.values())
-    given = [float(score) for score in rater.rate(different)] if different else []
-    if len(given) != len(different) or not all(map(math.isfinite, given)):
-        raise BadInput(
-            f"{named.name} gave {len(given)} scores for {len(different)} programs of {problem.task_id}"
-            + ("" if len(given) != len(different) else ", and one of them is no number")
-        )
+    raw = list(rater.rate(different)) if different else []
+    told = f"{named.name} gave {len(raw)} scores for {len(different)} programs of {problem.task_id}"
+    if len(raw) != len(different):
+        raise BadInput(told)
+    try:
+        given = [finite(score, "one of them") for score in raw]
+    except BadInput as error:
+        raise BadInput(f"{told}: {error}") from None
     by_text = {chat[1]["content"]: score for chat, score in zip(different, given, strict=True)}
     lowest = min(given, default=0.0) - 1.0
     rest = iter(chats)
@@ -298,9 +331,10 @@ class _Endpoint:
         return self._number(value)
 
     def _number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise BackendError(f"{self._shown}: {value!r} is no score")
-        return float(value)
+        try:
+            return finite(value, "a score")
+        except BadInput as error:
+            raise BackendError(f"{self._shown}: {error}") from None
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         import httpx2

@@ -17,7 +17,7 @@ All programs of a file are held in memory: 64 samples of a thousand problems are
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from acedata._errors import BadInput
 from acedata._rows import Place, Row, iter_rows
 
 from ._benchmarks import Problem, key_of
+from ._finite import finite
+from ._scoring import MAX_ANSWER
 
 Kind = Literal["solution", "completion", "answer", "continuation"]
 _COLUMNS: dict[str, Kind] = {
@@ -59,12 +61,19 @@ class Sample:
     scores: dict[str, float] = field(default_factory=dict)
 
     def program(self, problem: Problem) -> str | None:
-        """The whole program; None where an answer has none."""
+        """The whole program; None where an answer has none, or is too long to look for one (see `too_long`)."""
         if self.kind == "completion":
             return problem.prompt + self.text
+        if self.too_long:
+            return None
         if self.kind in ("answer", "continuation"):
             return extract_code(self.text, self.kind == "continuation")
         return self.text
+
+    @property
+    def too_long(self) -> bool:
+        """Whether it is an answer of more than `MAX_ANSWER` characters, in which no program is looked for."""
+        return self.kind in ("answer", "continuation") and len(self.text) > MAX_ANSWER
 
 
 @dataclass(slots=True)
@@ -86,7 +95,8 @@ class Samples:
         greedy: every row is a greedy one.
 
     Raises:
-        BadInput: with file and line, a row that is no sample; or a second greedy sample of a task.
+        BadInput: with file and line, a row that is no sample, or whose score is no finite number; or a second greedy
+            sample of a task.
     """
 
     def __init__(self, path: str | Path, prefix: str = "", *, greedy: bool = False) -> None:
@@ -96,11 +106,15 @@ class Samples:
         self.add(path, greedy=greedy)
 
     def add(self, path: str | Path, *, greedy: bool = False) -> None:
-        """Reads one more file, for instance that of the greedy samples."""
+        """Reads one more file, for instance that of the greedy samples.
+
+        Raises:
+            BadInput: as for the first file.
+        """
         rows = 0
-        for row in iter_rows(Place(str(path))):
+        for row in iter_rows(Place(str(path)), hint=""):
             rows += 1
-            task_id = _task_id(row)
+            task_id = task_id_in(row)
             key = key_of(task_id, self.prefix)
             task = self.tasks.setdefault(key, TaskSamples(task_id, row.where))
             for sample, is_greedy in _samples(row):
@@ -142,12 +156,16 @@ class Samples:
         """Reads a file of scores.
 
         Raises:
-            BadInput: with file and line: an unknown task or sample, a score that is no number, a second score; or a
-                sample that got none.
+            BadInput: with file and line: an unknown task or sample, a score that is no finite number, a second score;
+                or a sample that got none; or the rows of the samples have scores of this name already.
         """
-        given: dict[tuple[str, int], str] = {}
-        for row in iter_rows(Place(str(path))):
-            task_id = _task_id(row)
+        for one in self.tasks.values():
+            for sample in one.samples:
+                if name in sample.scores:
+                    raise BadInput(f"{path}: there are scores named {name!r} already, at {sample.where}")
+        given: dict[tuple[str, int], tuple[str, float]] = {}
+        for row in iter_rows(Place(str(path)), hint=""):
+            task_id = task_id_in(row)
             key = key_of(task_id, self.prefix)
             task = self.tasks.get(key)
             if task is None:
@@ -160,21 +178,31 @@ class Samples:
                 if (key, index) in given:
                     raise BadInput(
                         f"{row.where}: a second score of sample {index} of {task_id}; the first is at "
-                        f"{given[key, index]}"
+                        f"{given[key, index][0]}"
                     )
-                given[key, index] = row.where
-                task.samples[index].scores[name] = score
+                given[key, index] = row.where, score
         for key, task in self.tasks.items():
             for index, sample in enumerate(task.samples):
                 if (key, index) not in given:
                     raise BadInput(f"{path}: no score of sample {index} of {task.task_id} ({sample.where})")
+        for (key, index), (_, score) in given.items():
+            self.tasks[key].samples[index].scores[name] = score
 
 
-def _task_id(row: Row) -> str:
-    for name in ("task_id", "question_id"):
-        value = row.values.get(name)
+def task_id_in(row: Row) -> str:
+    """The task that a row is of: `task_id`, or LiveCodeBench's `question_id`.
+
+    Raises:
+        BadInput: with the row's place: there is none, or it is neither a text nor a whole number.
+    """
+    present = [name for name in ("task_id", "question_id") if name in row.values]
+    for name in present:
+        value = row.values[name]
         if isinstance(value, (str, int)) and not isinstance(value, bool):
             return str(value)
+    if present:
+        said = json.dumps(row.values[present[0]], default=str)[:80]
+        raise BadInput(f"{row.where}: {present[0]!r} must be a text or a whole number, not {said}")
     raise BadInput(f"{row.where}: no 'task_id'; there are {', '.join(map(repr, row.values)) or 'no columns'}")
 
 
@@ -195,7 +223,7 @@ def _samples(row: Row) -> Iterator[tuple[Sample, bool]]:
         return
     present = [column for column in _COLUMNS if row.values.get(column) is not None]
     if not present:
-        have = ", ".join(map(repr, row.values))
+        have = ", ".join(repr(name) for name, value in row.values.items() if value is not None) or "none"
         raise BadInput(f"{row.where}: no 'solution', 'completion' or 'sample'; there are {have}")
     text = row.values[present[0]]
     if not isinstance(text, str):
@@ -232,6 +260,4 @@ def _scores(row: Row) -> Iterator[tuple[int, float]]:
 
 
 def _number(row: Row, what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-        raise BadInput(f"{row.where}: {what} must be a number, not {value!r}")
-    return float(value)
+    return finite(value, f"{row.where}: {what}")

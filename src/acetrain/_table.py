@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from acedata import _plots as plots
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 DASH = "–"
+Kind = Literal["greedy", "average", "oracle", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Line:
         cells: by benchmark; None where there is no number.
         mean: over all benchmarks of the table; None where one has no number.
         above_greedy: the cells are differences to the greedy row.
+        kind: what the row is; only this says it, since a score may have any name.
     """
 
     method: str
@@ -47,6 +49,7 @@ class Line:
     cells: dict[str, Interval | None]
     mean: Interval | None
     above_greedy: bool = False
+    kind: Kind = "score"
 
     @property
     def title(self) -> str:
@@ -68,16 +71,18 @@ class Table:
 
     @property
     def complete(self) -> bool:
-        """Every benchmark has its numbers."""
-        return all(cell is not None for line in self.lines[:1] for cell in line.cells.values())
+        """Whether every benchmark has its numbers."""
+        return all(any(line.cells[spec.name] for line in self.lines) for spec in self.columns)
 
     def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON; null where a cell or an average has no number."""
         return {
             "columns": [spec.name for spec in self.columns],
             "level": self.level,
             "lines": [
                 {
                     "method": line.method,
+                    "kind": line.kind,
                     "n": line.n,
                     "above_greedy": line.above_greedy,
                     "scores": {name: cell and cell.to_dict() for name, cell in line.cells.items()},
@@ -114,20 +119,20 @@ def table(evaluations: Sequence[Evaluation], ns: Sequence[int] | None = None) ->
         top = max(common, default=0)
         ns = sorted({n for n in (16, 32, 64) if n in common and n < top} | ({top} if top else set()))
     scores = list(dict.fromkeys(name for numbers in complete for name in numbers.best_of))
-    wanted: list[tuple[str, int | None]] = []
+    wanted: list[tuple[Kind, str, int | None]] = []
     if any(numbers.greedy for numbers in complete):
-        wanted.append(("Greedy", None))
+        wanted.append(("greedy", "Greedy", None))
     if any(numbers.average for numbers in complete):
-        wanted.append(("Average", None))
-        wanted += [("Oracle", n) for n in ns]
-        wanted += [(name, n) for name in scores for n in ns]
+        wanted.append(("average", "Average", None))
+        wanted += [("oracle", "Oracle", n) for n in ns]
+        wanted += [("score", name, n) for name in scores for n in ns]
     lines = []
-    for method, n in wanted:
-        cells = {spec.name: _cell(headlines[spec.name], method, n) for spec in columns}
+    for kind, method, n in wanted:
+        cells = {spec.name: _cell(headlines[spec.name], kind, method, n) for spec in columns}
         mean = None
         if all(cells.values()):
-            mean = average([_values(by_name[spec.name], method, n) for spec in columns])
-        lines.append(Line(method, n, cells, mean))
+            mean = average([_values(by_name[spec.name], kind, method, n) for spec in columns])
+        lines.append(Line(method, n, cells, mean, kind=kind))
     if any(numbers.greedy for numbers in complete):
         lines += [_above_greedy(by_name, headlines, columns, name, n) for name in scores for n in ns]
     footnotes = []
@@ -147,33 +152,37 @@ def _above_greedy(
     values: dict[str, list[float]] = {}
     for spec in columns:
         numbers = headlines[spec.name]
-        if numbers is not None and numbers.greedy is not None and _cell(numbers, name, n) is not None:
+        if (
+            numbers is not None
+            and numbers.greedy is not None
+            and _cell(numbers, "score", name, n) is not None
+        ):
             one = by_name[spec.name]
-            pairs = zip(_values(one, "Greedy", None), _values(one, name, n), strict=True)
+            pairs = zip(_values(one, "greedy", "", None), _values(one, "score", name, n), strict=True)
             values[spec.name] = [best - greedy for greedy, best in pairs]
     cells = {spec.name: interval(values[spec.name]) if spec.name in values else None for spec in columns}
     mean = average([values[spec.name] for spec in columns]) if all(cells.values()) else None
     return Line(name, n, cells, mean, above_greedy=True)
 
 
-def _cell(numbers: Numbers | None, method: str, n: int | None) -> Interval | None:
+def _cell(numbers: Numbers | None, kind: Kind, score: str, n: int | None) -> Interval | None:
     if numbers is None:
         return None
     if n is None:
-        return numbers.greedy if method == "Greedy" else numbers.average
-    by_n = numbers.oracle if method == "Oracle" else numbers.best_of.get(method, {})
+        return numbers.greedy if kind == "greedy" else numbers.average
+    by_n = numbers.oracle if kind == "oracle" else numbers.best_of.get(score, {})
     return by_n.get(n)
 
 
-def _values(one: Evaluation, method: str, n: int | None) -> list[float]:
+def _values(one: Evaluation, kind: Kind, score: str, n: int | None) -> list[float]:
     """A value per problem, of which the cell is the mean."""
-    if method == "Greedy":
+    if kind == "greedy":
         return [float(bool(task.greedy and task.greedy.passed)) for task in one.tasks]
     if n is None:
         return [sum(task.passed) / task.n for task in one.tasks]
-    if method == "Oracle":
+    if kind == "oracle":
         return [pass_at_k(task.n, sum(task.passed), n) for task in one.tasks]
-    return [best_of_k(task.scores[method], task.passed, n) for task in one.tasks]
+    return [best_of_k(task.scores[score], task.passed, n) for task in one.tasks]
 
 
 def _percent(cell: Interval | None, signed: bool = False) -> str:
@@ -225,27 +234,58 @@ def as_json(found: Table, evaluations: Sequence[Evaluation]) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def terminal(found: Table) -> RichTable:
-    """As a `rich` table: values, and their intervals dimmed under them."""
+def terminal(found: Table, *, places: Sequence[int] | None = None, plain: bool = False) -> RichTable:
+    """As a `rich` table: values, and their intervals dimmed under them. No number is ever cut.
+
+    Args:
+        places: of the columns that are shown, the average being the last; None: all.
+        plain: without – and Δ.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable
 
+    def said(text: str) -> str:
+        return text.replace("Δ ", "").replace(DASH, "-") if plain else text
+
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("Method")
-    shown.add_column("N", justify="right")
-    for spec in found.columns:
-        variant = "" if spec.variant == "-" else f"\n{spec.variant}"
-        shown.add_column(spec.title.replace("-", "-\n", 1) + variant, justify="right")
-    shown.add_column("Average", justify="right")
+    shown.add_column("Method", overflow="fold")
+    shown.add_column("N", justify="right", no_wrap=True)
+    heads = [
+        spec.title.replace("-", "-\n", 1) + ("" if spec.variant == "-" else f"\n{spec.variant}")
+        for spec in found.columns
+    ]
+    chosen = range(len(heads) + 1) if places is None else places
+    for place in chosen:
+        shown.add_column([*heads, "Average"][place], justify="right", no_wrap=True)
     for line in found.lines:
         signed = line.above_greedy
+        cells = _row(line, found.columns)
         row = [
-            f"{_percent(cell, signed)}\n[dim]{_bounds(cell, signed)}[/dim]" if cell else DASH
-            for cell in _row(line, found.columns)
+            said(f"{_percent(cell, signed)}\n[dim]{_bounds(cell, signed)}[/dim]" if cell else DASH)
+            for cell in (cells[place] for place in chosen)
         ]
-        shown.add_row(escape(line.title), "" if line.n is None else str(line.n), *row)
+        shown.add_row(escape(said(line.title)), "" if line.n is None else str(line.n), *row)
     return shown
+
+
+def terminals(found: Table, width: int, *, plain: bool = False) -> list[RichTable]:
+    """As `terminal`, in as many tables one under the other as it takes to fit into a width, in characters."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(width=10_000)
+
+    def fits(places: Sequence[int]) -> bool:
+        one = terminal(found, places=places, plain=plain)
+        return Measurement.get(console, console.options, one).maximum <= width
+
+    blocks: list[list[int]] = [[]]
+    for place in range(len(found.columns) + 1):
+        if blocks[-1] and not fits([*blocks[-1], place]):
+            blocks.append([])
+        blocks[-1].append(place)
+    return [terminal(found, places=places, plain=plain) for places in blocks]
 
 
 _COLOURS = (plots.BLUE, plots.ORANGE, plots.PURPLE, plots.RED, plots.FAINT)
@@ -259,14 +299,14 @@ def plot(one: Evaluation, *, width: int = 620, height: int = 340) -> str | None:
     numbers = one.headline()
     if numbers is None or not numbers.oracle:
         return None
-    curves = {"oracle": numbers.oracle, **numbers.best_of}
-    colours = {
-        name: plots.GREEN if name == "oracle" else _COLOURS[place % len(_COLOURS)]
-        for place, name in enumerate(curves, -1)
-    }
+    curves = [("oracle", numbers.oracle, plots.GREEN)]
+    curves += [
+        (name, by_n, _COLOURS[place % len(_COLOURS)])
+        for place, (name, by_n) in enumerate(numbers.best_of.items())
+    ]
     flat = {"average": (numbers.average, plots.GREY), "greedy": (numbers.greedy, plots.INK)}
     ns = list(numbers.oracle)
-    every = [cell for by_n in curves.values() for cell in by_n.values()]
+    every = [cell for _, by_n, _ in curves for cell in by_n.values()]
     every += [cell for cell, _ in flat.values() if cell]
     low = math.floor(10 * min(cell.low for cell in every)) / 10
     high = math.ceil(10 * max(cell.high for cell in every)) / 10
@@ -295,8 +335,7 @@ def plot(one: Evaluation, *, width: int = 620, height: int = 340) -> str | None:
         if cell is not None:
             out.append(_line([(left, y(cell.value)), (left + wide, y(cell.value))], colour, 1.5, "5 4"))
             ends.append((y(cell.value), name, colour))
-    for name, by_n in curves.items():
-        colour = colours[name]
+    for name, by_n, colour in curves:
         upper = [(x(n), y(cell.high)) for n, cell in by_n.items()]
         lower = [(x(n), y(cell.low)) for n, cell in by_n.items()]
         band = " ".join(f"{a:.1f},{b:.1f}" for a, b in [*upper, *reversed(lower)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from acedata._errors import BadInput
 from acetrain._bootstrap import difference
+from acetrain._cli import main
 from acetrain._evaluate import Evaluation, Judged, Task
 from acetrain._evaluate_command import run
 from acetrain._table import DASH, markdown, plot, table, terminal
@@ -54,6 +56,15 @@ def test_columns_and_rows_are_the_papers() -> None:
     )
     assert lines[4].startswith("| Oracle | 4 | 50.0 (") and " | 100.0 (" in lines[4]
     assert table(two(), [1, 2]).lines[2].n == 1
+
+
+def test_rows_of_n_are_16_32_64_and_the_most_that_there_is() -> None:
+    def rows(samples: int) -> list[int | None]:
+        one = made("mbpp", [[True] + [False] * (samples - 1), [False] * samples])
+        return [line.n for line in table([one]).lines if line.title == "Oracle"]
+
+    assert rows(100) == [16, 32, 64, 100]
+    assert rows(64) == [16, 32, 64] and rows(33) == [16, 32, 33] and rows(15) == [15]
 
 
 def test_what_a_score_is_above_greedy_is_a_paired_difference() -> None:
@@ -160,6 +171,25 @@ def test_the_command_writes_table_report_and_plot(tmp_path: Path, capsys: pytest
     lacking = published.write(tmp_path / "few.jsonl", rows[:4])
     assert run([f"mbpp={bench}"], samples=[str(lacking)], workers=1) == 1
     assert "2 of 3 tasks have no samples: Mbpp/2, Mbpp/3" in capsys.readouterr().out
+
+
+def test_the_command_judges_with_the_interpreter_that_it_is_given(tmp_path: Path) -> None:
+    # Without one there is the standard library alone.
+    bench = published.write(tmp_path / "mbpp.jsonl", [ECHO])
+    programs = ["import numpy\ndef f(x): return int(numpy.int64(x))", "def f(x): return 1"]
+    samples = published.write(tmp_path / "s.jsonl", [{"task_id": 1, "solution": one} for one in programs])
+    tests = published.write(tmp_path / "t.jsonl", [{"task_id": 1, "tests": ["assert f(5) == 5"]}])
+    for python, passed, score in (
+        (sys.executable, [True, True], [1.0, 0.0]),
+        (None, [False, True], [0.0, 0.0]),
+    ):
+        words = [] if python is None else ["--python", python]
+        out = tmp_path / f"out-{python is None}"
+        words += ["--samples", str(samples), "--synthetic", str(tests), "--out", str(out), "--workers", "1"]
+        assert main(["evaluate", "-b", f"mbpp={bench}", *words]) == 0
+        [report] = json.loads((out / "report.json").read_text())["evaluations"]
+        [task] = report["tasks"]
+        assert (task["passed"], task["scores"]["tests"]) == (passed, score)
 
 
 def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:

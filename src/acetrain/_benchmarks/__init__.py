@@ -80,6 +80,11 @@ _ALIASES = {
 }
 
 
+def canonical(name: str) -> str:
+    """The name in `SPECS` that a name means, or the name itself in small letters: `HumanEvalPlus` is `humaneval+`."""
+    return _ALIASES.get(name.lower(), name.lower())
+
+
 def open_benchmark(
     name: str,
     path: str | Path | None = None,
@@ -98,15 +103,15 @@ def open_benchmark(
     Raises:
         BadInput: there is no benchmark of that name. What is wrong with its rows is raised while it is iterated.
     """
-    spec = SPECS.get(_ALIASES.get(name.lower(), name.lower()))
+    spec = SPECS.get(canonical(name))
     if spec is None:
         near = difflib.get_close_matches(name.lower(), [*SPECS, *_ALIASES], 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise BadInput(f"there is no benchmark {name!r}{hint} There are {', '.join(SPECS)}")
+        hint = f"; did you mean {near[0]}? There" if near else "; there"
+        raise BadInput(f"there is no benchmark {name!r}{hint} are {', '.join(SPECS)}")
     where = str(path) if path is not None else spec.hub
     if path is not None and is_local(where):
         place = Place(where, files=_release_files(spec, Path(where)))
-        return Benchmark(spec, lambda: iter_rows(place), where)
+        return Benchmark(spec, lambda: iter_rows(place, hint=""), where)
     if spec.hub_files:
         return Benchmark(spec, _from_hub_files(spec, where, revision), where)
     place = Place(where, hub=True, split=split or spec.split, config=config, revision=revision)
@@ -147,4 +152,4 @@ def _from_hub_files(spec: Spec, hub: str, revision: str | None) -> Callable[[], 
     return rows
 
 
-__all__ = ["SPECS", "Benchmark", "Problem", "Spec", "key_of", "open_benchmark"]
+__all__ = ["SPECS", "Benchmark", "Problem", "Spec", "canonical", "key_of", "open_benchmark"]

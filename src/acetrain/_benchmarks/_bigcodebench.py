@@ -17,6 +17,7 @@ from acedata._rows import Row
 from acesandbox import Limits, UnitTests
 
 from ._problem import Problem, Spec, foreign_modules, task_id_of, text_of
+from ._readable import check_name, check_unit_tests
 
 # Its harness gives a task 240 s by the wall, waiting included: one reference waits for a minute. Every reference that
 # needs the standard library alone is done within a minute of computing.
@@ -39,12 +40,15 @@ def bigcodebench(row: Row, spec: Spec) -> Problem:
     test = text_of(row, "test")
     entry_point = text_of(row, "entry_point")
     solution = text_of(row, "canonical_solution", optional=True)
+    tests = UnitTests(test, entry_point=entry_point, prompt=code_prompt)
+    check_name(row, "column 'entry_point'", entry_point)
+    check_unit_tests(row, "column 'test'", test)
     return Problem(
         task_id=task_id_of(row, spec.prefix, "task_id"),
         prompt=complete_prompt,
         question=question,
         ask="text" if instruct else "code",
-        tests=UnitTests(test, entry_point=entry_point, prompt=code_prompt),
+        tests=tests,
         entry_point=entry_point,
         preamble=code_prompt + "\n    pass\n",
         modules=foreign_modules(complete_prompt + solution, test)

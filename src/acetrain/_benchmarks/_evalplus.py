@@ -23,6 +23,7 @@ from acedata._signature import entry_point as entry_point_of
 from acesandbox import Asserts, CheckScript, Limits
 
 from ._problem import Problem, Spec, foreign_modules, task_id_of, text_of, texts_of
+from ._readable import check_name, check_source
 
 BASE_LIMITS = Limits(cpu_s=3.0, program_cpu_s=9.0, load_cpu_s=3.0, memory_mb=4096)
 # The script imports numpy while the program waits for its first call; on a busy machine that takes seconds by the wall.
@@ -37,12 +38,15 @@ def humaneval(row: Row, spec: Spec) -> Problem:
     test = text_of(row, "test")
     entry_point = text_of(row, "entry_point")
     reference = prompt + text_of(row, "canonical_solution", optional=True)
+    tests = CheckScript(test, entry_point, prompt=prompt)
+    check_name(row, "column 'entry_point'", entry_point)
+    check_source(row, "column 'test'", test, defines="check")
     return Problem(
         task_id=task_id_of(row, spec.prefix, "task_id"),
         prompt=prompt,
         question=prompt,
         ask="code",
-        tests=CheckScript(test, entry_point, prompt=prompt),
+        tests=tests,
         entry_point=entry_point,
         preamble="",
         modules=foreign_modules(reference, test),
@@ -64,10 +68,16 @@ def mbpp(row: Row, spec: Spec) -> Problem:
         [*texts_of(row, "test_imports"), text_of(row, "test_setup_code", optional=True)]
     ).strip()
     entry_point = _entry_point(row, listed)
+    if entry_point is not None:
+        check_name(row, "column 'entry_point'", entry_point)
+    for number, test in enumerate(listed):
+        check_source(row, f"test_list[{number}]", test)
+    check_source(row, "the test's setup ('test_imports', 'test_setup_code')", setup)
     plus = "+" in spec.name
     if plus:
         script = text_of(row, "test")
         tests: CheckScript | Asserts = CheckScript(script, entry_point)
+        check_source(row, "column 'test'", script)
     else:
         script = "\n".join(listed)
         tests = Asserts(listed, entry_point=entry_point)

@@ -93,13 +93,27 @@ class Spec:
 
 @dataclass
 class Benchmark:
-    """A benchmark and where its rows are. Iterating reads it from the start, one problem in memory at a time."""
+    """A benchmark and where its rows are. Iterating reads it from the start, one problem in memory at a time; only the
+    ids are kept."""
 
     spec: Spec
     rows: Callable[[], Iterable[Row]]
     path: str = ""
     problems: int = field(default=0, init=False)
     """How many there are; known after a whole pass."""
+    _ids: dict[str, str] | None = field(default=None, init=False, repr=False)
+
+    def ids(self) -> dict[str, str]:
+        """Every task's id, by its `key_of`, in order. The first call reads the benchmark once, unless that was done
+        already; so all that is wrong with its rows is found before anything is asked or judged.
+
+        Raises:
+            BadInput: a row that cannot be read.
+        """
+        if self._ids is None:
+            for _ in self:
+                pass
+        return dict(self._ids or {})
 
     @property
     def name(self) -> str:
@@ -107,7 +121,7 @@ class Benchmark:
 
     def __iter__(self) -> Iterator[Problem]:
         seen: dict[str, str] = {}
-        count = 0
+        ids: dict[str, str] = {}
         for row in self.rows():
             try:
                 problem = self.spec.problem(row, self.spec)
@@ -117,11 +131,11 @@ class Benchmark:
             if key in seen:
                 raise BadInput(f"{row.where}: {problem.task_id} was there before, at {seen[key]}")
             seen[key] = row.where
-            count += 1
+            ids[key] = problem.task_id
             yield problem
-        if not count:
+        if not ids:
             raise BadInput(f"{self.path}: there is no problem in it")
-        self.problems = count
+        self.problems, self._ids = len(ids), ids
 
 
 def key_of(task_id: object, prefix: str) -> str:
@@ -148,8 +162,11 @@ def text_of(row: Row, *names: str, optional: bool = False) -> str:
             )
     if optional:
         return ""
+    wanted = " or ".join(map(repr, names))
+    if any(name in row.values for name in names):
+        raise BadInput(f"{row.where}: no column {wanted}: it is there, and null")
     have = ", ".join(map(repr, row.values)) or "none"
-    raise BadInput(f"{row.where}: no column {' or '.join(map(repr, names))}; there are {have}")
+    raise BadInput(f"{row.where}: no column {wanted}; there are {have}")
 
 
 def texts_of(row: Row, name: str) -> list[str]:
