@@ -1,4 +1,4 @@
-"""The commands: `acesandbox judge | run | doctor | check | demo`.
+"""The commands: `acesandbox judge | run | serve | doctor | check | demo`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done and
 found what the command exists to report (a script that failed, an attack that got through, samples that could not be
@@ -48,6 +48,19 @@ LIMIT_HELP = {
     "file_mb": "megabytes of one file",
     "open_files": "open file descriptors",
 }
+
+# What `serve` takes: a request brings times and memory of its own, so these are the most that it gets.
+SERVED_HELP = {
+    "cpu_s": "most CPU seconds of one run; a longer run_timeout is cut to it",
+    "idle_s": "most seconds that a run may sleep or wait",
+    "memory_mb": "most megabytes of memory; a request for more is refused",
+    "output_kb": "kilobytes sent back of each of standard output and standard error",
+    **{
+        name: LIMIT_HELP[name]
+        for name in ("processes", "threads", "scratch_mb", "scratch_files", "file_mb", "open_files")
+    },
+}
+SERVED = {"cpu_s": 60.0, "idle_s": 60.0, "output_kb": 1024}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _judge_arguments(commands)
     _run_arguments(commands)
+    _serve_arguments(commands)
     _doctor_arguments(commands)
     _check_arguments(commands)
     _demo_arguments(commands)
@@ -206,6 +220,31 @@ def _run_arguments(commands: Any) -> None:
     _sandbox_arguments(command, judging=False)
 
 
+def _serve_arguments(commands: Any) -> None:
+    command = _command(
+        commands,
+        "serve",
+        _serve,
+        "run programs for others, over HTTP in SandboxFusion's form, until interrupted",
+        epilog="""\
+prints the URL that clients are given, e.g. verl as reward.sandbox_fusion.url; docs/serving.md says what is served
+
+there is no authentication: whoever reaches the port can have programs run, contained and at your cost""",
+    )
+    command.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)"
+    )
+    command.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080; 0: any free one")
+    command.add_argument(
+        "--in-flight",
+        type=int,
+        default=256,
+        metavar="N",
+        help="most requests that wait or run; what comes beyond is answered 504 (default: 256)",
+    )
+    _sandbox_arguments(command, judging=False, defaults=Limits().replace(**SERVED), shown=SERVED_HELP)
+
+
 def _doctor_arguments(commands: Any) -> None:
     command = _command(
         commands,
@@ -244,7 +283,12 @@ def _demo_arguments(commands: Any) -> None:
     _sandbox_arguments(command, judging=False, defaults=Limits().replace(**LIMITS))
 
 
-def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | None = None) -> None:
+def _sandbox_arguments(
+    command: Any,
+    judging: bool = True,
+    defaults: Limits | None = None,
+    shown: Mapping[str, str] = LIMIT_HELP,
+) -> None:
     group = command.add_argument_group("sandbox")
     group.add_argument("--workers", type=int, metavar="N", help="workers; default: one per usable core")
     group.add_argument(
@@ -279,7 +323,7 @@ def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | No
         group.add_argument("--fail-fast", action="store_true", help="stop at a program's first failure")
     limits = command.add_argument_group("limits")
     defaults = defaults or Limits()
-    for name, text in LIMIT_HELP.items():
+    for name, text in shown.items():
         default = getattr(defaults, name)
         by_profile = f"; with --profile system {SYSTEM_PROCESSES}" if name == "processes" else ""
         limits.add_argument(
@@ -292,7 +336,7 @@ def _sandbox_arguments(command: Any, judging: bool = True, defaults: Limits | No
 
 def _options(chosen: argparse.Namespace, usual: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The sandbox's options as the command line has them; `usual` are limits in place of the profile's."""
-    given = {name: getattr(chosen, name) for name in LIMIT_HELP if getattr(chosen, name) is not None}
+    given = {name: getattr(chosen, name) for name in LIMIT_HELP if getattr(chosen, name, None) is not None}
     options = {
         "workers": chosen.workers,
         "limits": default_limits(chosen.profile).replace(**{**(usual or {}), **given}),
@@ -586,6 +630,62 @@ def _text(path: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{path}:{line}: not UTF-8: the byte 0x{data[error.start]:02x}") from None
+
+
+# serve
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    from ._serve import Service
+
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client that goes away must not end the service
+    options = _options(chosen, SERVED)
+    workers = Sandbox(**options).workers
+    sandboxes = [Sandbox(**{**options, "workers": 1}) for _ in range(workers)]
+    with Service(sandboxes, chosen.host, chosen.port, chosen.in_flight, _say_served) as service:
+        with _EndSignals() as signals:
+            if not service.loopback:
+                _say_served(
+                    f"--host {chosen.host}: other machines can reach this, and there is no authentication: keep it to "
+                    "a private network, behind a firewall"
+                )
+            _say_served(
+                f"{workers} workers, isolation {sandboxes[0].tier}, Python programs; Ctrl-C or SIGTERM ends it"
+            )
+            _print(service.url)
+            signals.wait()
+        service.close()
+        answers = ", ".join(f"{count:,} x {code}" for code, count in sorted(service.answers().items()))
+    _say_served(f"ended; answers: {answers or 'none'}")
+    return DONE
+
+
+def _say_served(text: str) -> None:
+    try:
+        _say(f"acesandbox serve: {text}")
+    except OSError:  # nobody reads it any longer; the requests are worth more
+        pass
+
+
+class _EndSignals:
+    """Within the block, Ctrl-C and SIGTERM end `wait`; behind it, a second one ends the process as usual."""
+
+    def __enter__(self) -> _EndSignals:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC)
+        # A handler may run while any lock is held, so it takes none.
+        self._before = {
+            number: signal.signal(number, lambda *_: os.eventfd_write(self._fd, 1))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def wait(self) -> None:
+        os.read(self._fd, 8)  # not eventfd_read, which the signal would interrupt
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._fd)
 
 
 # doctor, check, demo

@@ -155,6 +155,7 @@ class Problem:
         due = (
             limits.load_cpu_s * 2
             + limits.program_cpu_s
+            + limits.cpu_s  # the last test may go past program_cpu_s by its own time; a script has nothing else
             + limits.judge_cpu_s * 2
             + self.count * limits.quantum_s
         )
