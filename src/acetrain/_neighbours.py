@@ -1,8 +1,11 @@
 """What the adapters for other trainers share: one reward per process and set of options, and numbers instead of None.
 
 TRL knows "no reward"; verl and OpenRLHF want a number for every completion. So whoever uses them must choose what a
-completion gets that could not be judged: `unknown="raise"` ends the run, `unknown="zero"` gives 0.0 and says so in the
-log (`unknown` = 1). There is no default: either can be wrong for a run, and nobody should find out afterwards.
+completion gets that could not be judged: `unknown="raise"` raises `Unknown`, `unknown="zero"` gives 0.0 and says so in
+the log (`unknown` = 1). There is no default: either can be wrong for a run, and nobody should find out afterwards.
+
+What becomes of the exception is the trainer's. It ends verl's run under the managers that do not catch it (verl.py says
+which). OpenRLHF 0.11.2 catches whatever a reward raises, so there "zero" is the choice (openrlhf.py).
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def reward_for(unknown: object, **options: Any) -> RuleReward:
     """
     if unknown not in ("raise", "zero"):
         raise ValueError(
-            'choose what a completion gets that could not be judged: unknown="raise" ends the run, unknown="zero" '
+            'choose what a completion gets that could not be judged: unknown="raise" raises an error, unknown="zero" '
             f"gives 0.0 and logs it; not {unknown!r}"
         )
     limits = options.get("limits")

@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from acesandbox import Limits, Sandbox, SandboxError
@@ -39,12 +40,21 @@ from ._scoring import (
 Mode = Literal["binary", "pass_rate"]
 Unsealed = Literal["count", "zero", "unknown"]
 
+LIMITS = Limits(cpu_s=1.0, program_cpu_s=2.0)
 SHARED = "ACETRAIN_SHARED_JUDGE"
-GIVE_UP_AFTER = 3
+
+# When a judge is taken for lost for good: all three at once, see `_Fruitless`.
+GIVE_UP_CALLS = 3
+GIVE_UP_PROGRAMS = 30
+GIVE_UP_S = 60.0
 
 
 class RuleReward:
     """Reward by tests, in the form that TRL's trainers call.
+
+    A program that the sandbox fails to judge is None. The reward gives up, with a `SandboxError`, when no program
+    could be judged in three calls in a row or more, in which at least 30 programs were lost over at least 60 s: so a
+    run does not go on with None alone, whether it calls once per step or, as verl does, once per completion.
 
     Args:
         mode: "binary": 1.0 only when every test passes (the paper's rule reward). "pass_rate": share of tests passed.
@@ -114,7 +124,7 @@ class RuleReward:
         self.overlong = overlong
         self.unsealed: Unsealed = unsealed
         self.fail_fast = fail_fast
-        self.limits = limits or Limits(cpu_s=1.0, program_cpu_s=2.0)
+        self.limits = limits or LIMITS
         self.shared = shared_by_environment() if shared is None else shared
         self.workers = workers
         self.__name__ = name
@@ -136,7 +146,7 @@ class RuleReward:
         Raises:
             KeyError: the data set has no column of that name.
             acesandbox.IsolationUnavailable: this machine cannot judge anything, now or later.
-            acesandbox.SandboxError: not one program could be judged in three calls in a row.
+            acesandbox.SandboxError: nothing can be judged any longer (see the class), or the judge cannot be started.
         """
         started = time.perf_counter()
         skip = self.skip_shown
@@ -169,6 +179,10 @@ class RuleReward:
             tests: of each, a list of texts or such a list as JSON.
             skip_shown: how many tests at the head do not count, one number or one per completion; None: the number
                 that the reward was made with.
+
+        Raises:
+            ValueError: not as many tests as completions.
+            acesandbox.IsolationUnavailable, acesandbox.SandboxError: as a call.
         """
         if skip_shown is None:
             skip_shown = self.skip_shown if isinstance(self.skip_shown, int) else 0
@@ -225,7 +239,7 @@ class RuleReward:
         self._judge = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._fruitless = 0
+        self._fruitless = _Fruitless()
 
     def _current_lock(self) -> threading.Lock:
         if self._pid != os.getpid():  # a thread that this child does not have may hold the old lock
@@ -258,18 +272,15 @@ class RuleReward:
     def _watch(self, scores: Sequence[Score]) -> None:
         """A lost program is None; a judge that is lost for good must not let a run go on with None alone."""
         lost = [score for score in scores if score.status == UNJUDGED]
-        if not lost:
-            self._fruitless = 0 if any(score.judged for score in scores) else self._fruitless
-            return
-        logger.warning("%d of %d programs could not be judged: %s", len(lost), len(scores), lost[0].why)
-        if any(score.judged for score in scores):
-            self._fruitless = 0
-            return
-        self._fruitless += 1
-        if self._fruitless >= GIVE_UP_AFTER:
-            raise SandboxError(
-                f"no program could be judged in {self._fruitless} calls in a row; the last reason: {lost[-1].why}"
-            )
+        if lost:
+            logger.warning("%d of %d programs could not be judged: %s", len(lost), len(scores), lost[0].why)
+        with self._current_lock():
+            if any(score.judged for score in scores):
+                self._fruitless = _Fruitless()
+            elif lost and self._fruitless.enough(len(lost), time.monotonic()):
+                raise SandboxError(
+                    f"no program could be judged in {self._fruitless}; the last reason: {lost[-1].why}"
+                )
 
     def _log(
         self,
@@ -290,6 +301,37 @@ class RuleReward:
         log_metric(f"{name}/timeout", tally.share("cpu_timeout", "wall_timeout"))
         for status in ("failed", "error", "syntax_error", NO_CODE, UNREADABLE, UNJUDGED, BAD_TESTS):
             log_metric(f"{name}/{status}", tally.share(status))
+
+
+@dataclass(slots=True)
+class _Fruitless:
+    """Calls in a row in which programs were lost and none was judged.
+
+    None of the three numbers says enough alone. Calls: verl calls once per completion, and three lost programs are no
+    reason to end its run. Programs: a judge that dies takes along all that are asked for at that moment. Time: a step
+    of training may lie between two lost programs. Together they say that the judge is gone.
+    """
+
+    calls: int = 0
+    programs: int = 0
+    began: float = 0.0
+    now: float = 0.0
+
+    def enough(self, lost: int, now: float) -> bool:
+        """Counts a call that lost so many programs, at this monotonic time; whether it is time to give up."""
+        if not self.calls:
+            self.began = now
+        self.calls += 1
+        self.programs += lost
+        self.now = now
+        return (
+            self.calls >= GIVE_UP_CALLS
+            and self.programs >= GIVE_UP_PROGRAMS
+            and now - self.began >= GIVE_UP_S
+        )
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls in a row ({self.programs} programs in {self.now - self.began:.0f} s)"
 
 
 class AsyncRuleReward:

@@ -66,6 +66,7 @@ class Score:
 
     @property
     def all_passed(self) -> bool:
+        """Whether there were tests and every one passed."""
         return self.tests > 0 and self.passed == self.tests
 
     @property

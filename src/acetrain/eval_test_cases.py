@@ -237,17 +237,24 @@ def _flag(word: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line of the original: every argument of `evaluate` as `--name VALUE`."""
+    """The command line of the original: every argument of `evaluate` as `--name VALUE`, a bare `--name` for True.
+
+    Raises:
+        SystemExit: 2, an argument is none of these.
+        ValueError, RuntimeError: as `evaluate`.
+    """
     parser = argparse.ArgumentParser(
         "acetrain.eval_test_cases", description="judge samples against their tests"
     )
     parser.add_argument("--samples", required=True)
-    parser.add_argument("--output_file")
+    for name in ("output_file", "dataset"):
+        parser.add_argument(f"--{name}")
     for name in ("n_workers", "parallel"):
         parser.add_argument(f"--{name}", type=int)
     for name in ("min_time_limit", "gt_time_limit_factor"):
         parser.add_argument(f"--{name}", type=float, default=1.0 if name == "min_time_limit" else 4.0)
-    for name, default in (("test_details", True), ("extract_solution", True), ("i_just_wanna_run", False)):
+    for name in ("test_details", "extract_solution", "i_just_wanna_run", "base_only"):
+        default = name in ("test_details", "extract_solution")
         parser.add_argument(f"--{name}", type=_flag, nargs="?", const=True, default=default)
     parser.add_argument("--unknown", choices=("raise", "zero"), default="raise")
     _, rates = evaluate(**vars(parser.parse_args(arguments)))

@@ -11,6 +11,12 @@ or this very file, with the options in the environment: ACETRAIN_REWARD='{"unkno
 
 HTTP. `acetrain reward-server --unknown zero` answers the POST that OpenRLHF sends to a URL.
 
+Choose `unknown="zero"`: a completion that could not be judged is paid 0.0 and counted in the log (`unknown` = 1).
+`"raise"` does not end a run here. OpenRLHF 0.11.2 (`SingleTurnAgentExecutor` in its utils/agent.py) asks for one
+completion at a time and catches whatever a reward raises: a line in its log, and a completion whose reward is None. Its
+experience maker then breaks down over that None, after the whole rollout and without a word of why. Over HTTP it first
+asks four times more, a second apart.
+
 A label is a row's tests: a JSON list, or a list of texts. A query is prompt and answer in one text; the answer is what
 follows the prompt, without the special tokens at its end.
 """
@@ -53,7 +59,7 @@ def score(
         queries: prompt and answer in one text each.
         prompts: the prompts.
         labels: tests of each.
-        unknown: "raise" or "zero"; must be chosen.
+        unknown: "zero", or "raise", which OpenRLHF swallows (see above); must be chosen.
         options: of `acetrain.RuleReward`.
 
     Returns:
@@ -61,8 +67,9 @@ def score(
         `extra_logs` (name to float tensor).
 
     Raises:
-        ValueError: `unknown` was not chosen, or a bad option.
+        ValueError: `unknown` was not chosen, a bad option, or the three lists differ in length.
         RuntimeError: a completion could not be judged, and `unknown` is "raise".
+        acesandbox.SandboxError: nothing can be judged, now or any longer (see `acetrain.RuleReward`).
     """
     import torch
 
@@ -83,7 +90,11 @@ def plain_score(
     unknown: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """As `score`, with lists in place of tensors: the HTTP form's answer."""
+    """As `score`, with lists in place of tensors: the HTTP form's answer.
+
+    Raises:
+        ValueError, RuntimeError, acesandbox.SandboxError: as `score`.
+    """
     from acetrain._neighbours import figures, number, reward_for
 
     if not len(queries) == len(prompts) == len(labels):
@@ -121,12 +132,17 @@ def serve(host: str = "127.0.0.1", port: int = 5000, *, unknown: str, **options:
 
     POST to any path: {"query": [...], "prompts": [...], "labels": [...]}; the answer is {"rewards": [...], "scores":
     [...], "extra_logs": {...}}. 400 with `detail` for a request that cannot be read or has no labels (AceCoder's fork
-    of OpenRLHF sends queries only, for reward models), 500 where nothing could be judged: its client tries again.
+    of OpenRLHF sends queries only, for reward models). 500 with `detail` where a completion could not be judged and
+    `unknown` is "raise", or where nothing can be: OpenRLHF asks five times and then goes on without a reward.
 
     Args:
         host, port: where to listen; there is no authentication, so keep it to this machine or a private network.
-        unknown: "raise" or "zero".
+        unknown: "zero", or "raise", which OpenRLHF swallows (see above).
         options: of `acetrain.RuleReward`.
+
+    Raises:
+        ValueError: `unknown` is neither, or a bad option.
+        OSError: nobody can listen there.
     """
     from acetrain._neighbours import reward_for
 

@@ -9,6 +9,9 @@
 `reward_model.ground_truth` of a row holds its tests, a JSON list or an array of texts; `acedata export --form verl`
 writes it so. verl has many reward workers: they share one judge per node unless `shared: false`.
 
+`unknown: raise` ends the run under verl 0.9's managers "naive" and "dapo". "rate_limited" catches whatever a reward
+raises, pays 0.0 and logs `error`: choose `zero` there.
+
 Absolute imports, inside: verl may load this file by its path, and may send a function to other processes by value.
 """
 
@@ -28,7 +31,7 @@ def compute_score(
     reward_model_tokenizer: Any = None,
     **options: Any,
 ) -> dict[str, float]:
-    """The reward of one completion (verl 0.9, reward managers "naive", "dapo" and "limited").
+    """The reward of one completion (verl 0.9, reward managers "naive", "dapo" and "rate_limited").
 
     Args:
         data_source: not used: the tests say all.
@@ -45,6 +48,7 @@ def compute_score(
     Raises:
         ValueError: `unknown` was not chosen, or a bad option.
         RuntimeError: the completion could not be judged, and `unknown` is "raise".
+        acesandbox.SandboxError: nothing can be judged, now or any longer (see `acetrain.RuleReward`).
     """
     del extra_info, reward_router_address, reward_model_tokenizer
     from acetrain import verl
@@ -61,7 +65,11 @@ def compute_scores(
     unknown: str | None = None,
     **options: Any,
 ) -> list[dict[str, float]]:
-    """As `compute_score`, for a whole batch (reward manager "batch")."""
+    """As `compute_score`, for a whole batch (reward manager "batch").
+
+    Raises:
+        ValueError, RuntimeError, acesandbox.SandboxError: as `compute_score`.
+    """
     del data_sources, extra_infos
     from acetrain._neighbours import figures, number, reward_for
 

@@ -6,6 +6,8 @@ import asyncio
 import importlib.util
 import inspect
 import json
+import os
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -17,7 +19,8 @@ from typing import Any
 import numpy
 import pytest
 
-from acetrain import _neighbours, openrlhf, verl
+from acesandbox import Sandbox, SandboxError
+from acetrain import NodeJudge, _neighbours, openrlhf, verl
 from acetrain.eval_test_cases import evaluate, main
 from tests.train.answers import HALF, HOSTILE, RIGHT, TESTS, WRONG, block
 
@@ -106,6 +109,38 @@ def test_what_an_unknown_completion_gets_must_be_chosen() -> None:
         verl.compute_score("a", RIGHT, "broken", unknown="raise", **OPTIONS)
     with pytest.raises(ValueError, match="overlong"):
         verl.compute_score("a", RIGHT, TESTS, unknown="zero", overlong=(1, 2, 0.5))
+
+
+def test_the_log_says_of_each_completion_how_it_ended() -> None:
+    unsealed = "import sys\nassert sys.modules[add.__module__].__dict__['add'](1, 2) == 3"
+    answers = [RIGHT, block("while True:\n    pass"), "", RIGHT]
+    tests = [TESTS, TESTS, TESTS, [TESTS[0], unsealed]]
+    said = verl.compute_scores(["a"] * 4, answers, tests, unknown="zero", **OPTIONS)
+    expected = {
+        "score": [1.0, 0.0, 0.0, 1.0],
+        "acc": [1.0, 0.0, 0.0, 1.0],
+        "pass_rate": [1.0, 0.0, 0.0, 1.0],
+        "unknown": [0.0] * 4,
+        "timeout": [0.0, 1.0, 0.0, 0.0],
+        "no_code": [0.0, 0.0, 1.0, 0.0],
+    }
+    assert {name: [one[name] for one in said] for name in expected} == expected
+    assert [said[place]["sealed"] for place in (0, 2, 3)] == [1.0, 1.0, 0.5]
+    logs = openrlhf.plain_score(answers, [""] * 4, tests, unknown="zero", **OPTIONS)["extra_logs"]
+    assert logs == {name: [one[name] for one in said] for name in said[0] if name != "score"}
+
+
+def test_reward_workers_share_the_nodes_judge_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACETRAIN_JUDGE_DIR", str(tmp_path / "judge"))
+    options = {name: value for name, value in OPTIONS.items() if name != "shared"}
+    assert verl.compute_score("a", RIGHT, TESTS, unknown="zero", **options)["score"] == 1.0
+    judge = _neighbours.reward_for("zero", **options)._judge
+    assert isinstance(judge, NodeJudge) and judge.socket_path.is_socket()
+    os.kill(judge.pid(), signal.SIGKILL)  # rather than wait until it has lingered
+    assert _neighbours.reward_for("zero", **OPTIONS) is not _neighbours.reward_for("zero", **options)
+    assert not _neighbours.reward_for("zero", **OPTIONS).shared
 
 
 # OpenRLHF.
@@ -263,6 +298,66 @@ def test_the_drop_ins_command_line_is_the_one_that_training_scripts_use(
     assert evaluate(str(file), output_file=out)[1] == [1.0, 0.25], (
         "an existing result is read, not judged again"
     )
+
+
+def test_the_drop_ins_command_line_takes_every_argument_of_evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def evaluates(**arguments: Any) -> tuple[list[Any], list[float]]:
+        asked.append(arguments)
+        return [], [0.25, 0.75]
+
+    given: dict[str, Any] = {
+        "samples": "a.jsonl",
+        "dataset": "acecode",
+        "base_only": True,
+        "parallel": 3,
+        "i_just_wanna_run": True,
+        "test_details": False,
+        "min_time_limit": 0.5,
+        "gt_time_limit_factor": 2.5,
+        "output_file": "b.jsonl",
+        "n_workers": 2,
+        "extract_solution": False,
+        "unknown": "zero",
+    }
+    signature = inspect.signature(evaluate)
+    assert list(given) == list(signature.parameters)
+    monkeypatch.setattr("acetrain.eval_test_cases.evaluate", evaluates)
+    main([word for name, value in given.items() for word in (f"--{name}", str(value))])
+    main(["--samples", "a.jsonl"])
+    main(["--samples", "a.jsonl", "--base_only", "--test_details"])
+    defaults = {name: one.default for name, one in signature.parameters.items()} | {"samples": "a.jsonl"}
+    assert asked == [given, defaults, {**defaults, "base_only": True}]
+    assert capsys.readouterr().out == "Pass rate: 0.5\n" * 3
+    with pytest.raises(SystemExit, match="2"):
+        main(["--samples", "a.jsonl", "--base_only", "perhaps"])
+    assert "True or False, not perhaps" in capsys.readouterr().err
+
+
+def test_the_drop_in_pays_what_it_could_not_judge_as_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, tries = Sandbox.judge, []
+
+    def loses(self: Sandbox, jobs: Any, **options: Any) -> Any:
+        for program, tests, limits in jobs:
+            yield SandboxError("lost") if "99" in program else judge(self, program, tests, limits=limits)
+
+    def fails(self: Sandbox, *job: Any, **options: Any) -> Any:
+        tries.append(job)
+        raise SandboxError("the workers were killed")
+
+    monkeypatch.setattr(Sandbox, "judge_many", loses)
+    assert evaluate(samples(RIGHT, WRONG), n_workers=1)[1] == [1.0, 0.0], "it is tried a second time"
+    monkeypatch.setattr(Sandbox, "judge", fails)
+    results, rates = evaluate(samples(RIGHT, WRONG, RIGHT), n_workers=1, unknown="zero")
+    assert rates == [1.0, 0.0, 1.0] and len(tries) == 1
+    lost = results[1]["eval_results"]
+    assert (lost["status"], lost["code_error"]) == ("unknown", "the workers were killed")
+    assert [detail["reason"] for detail in lost["details"]] == ["unexecuted"] * 4
+    with pytest.raises(RuntimeError, match=r"samples\[1\] could not be judged: the workers were killed"):
+        evaluate(samples(RIGHT, WRONG), n_workers=1)
 
 
 def test_the_drop_in_names_a_sample_that_lacks_something() -> None:

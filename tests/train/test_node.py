@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from acesandbox import Asserts, IsolationUnavailable, Limits, SandboxError
-from acetrain import NodeJudge, RuleReward, Score
+from acesandbox import Asserts, IsolationUnavailable, Limits, Sandbox, SandboxError
+from acetrain import NodeJudge, RuleReward, Score, _node
 from acetrain._node import _receive, _send
 from tests.train.answers import RIGHT, TESTS, WRONG, block
 
@@ -439,6 +439,98 @@ def test_a_judge_that_cannot_start_says_why(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SandboxError, match="did not start"):
+        judge().open()
+
+
+class Slow:
+    """In the place of a sandbox's judge: every program passes, and takes its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def scores(self, jobs: Any) -> Iterator[Score]:
+        for _ in jobs:
+            time.sleep(self.seconds)
+            yield Score("passed", 1, 1)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[..., tuple[threading.Thread, socket.socket]]]:
+    """Runs the judge's side in a thread; gives that, and a user's connection."""
+    ends: list[tuple[threading.Thread, socket.socket]] = []
+
+    def run(judge: Any = None) -> tuple[threading.Thread, socket.socket]:
+        path = tmp_path / "judge.sock"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        made = _node._Service(Sandbox(workers=1), listener, path, 0.2)
+        made._judge = judge or made._judge
+        thread = threading.Thread(target=made.run)
+        user = socket.socket(socket.AF_UNIX)
+        ends.append((thread, user))
+        user.settimeout(10)
+        user.connect(str(path))
+        thread.start()
+        return thread, user
+
+    yield run
+    for thread, user in ends:
+        user.close()
+        thread.join(30)
+        assert not thread.is_alive(), "the judge stayed after its last user"
+
+
+def test_a_judge_that_has_nothing_to_do_for_long_leaves_users_that_stay(
+    service: Callable[..., tuple[threading.Thread, socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_node, "IDLE_S", 1.5)
+    thread, user = service()
+    thread.join(0.8)
+    assert thread.is_alive(), "a user that has nothing to ask right now is a user"
+    thread.join(20)
+    assert not thread.is_alive(), "an idle user keeps the judge for ever"
+    assert not Path(user.getpeername()).exists()
+
+
+def test_a_judge_at_work_gives_signs_of_life_and_does_not_count_as_idle(
+    service: Callable[..., tuple[threading.Thread, socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("ALIVE_S", 0.3), ("IDLE_S", 0.2), ("BATCH_S", 0.1)):
+        monkeypatch.setattr(_node, name, seconds)
+    thread, user = service(Slow(1.0))
+    _send(user, {"problems": [TESTS], "programs": [[PROGRAM, 0], [PROGRAM, 0]]})
+    frames = []
+    while not frames or not frames[-1]["end"]:
+        frame = _receive(user)
+        assert frame is not None
+        assert thread.is_alive() or frame["end"], "the judge left in the middle of its work"
+        frames.append(frame)
+    scores = [Score(*values) for frame in frames for values in frame["scores"]]
+    assert [score.status for score in scores] == ["passed"] * 2
+    first = next(place for place, frame in enumerate(frames) if frame["scores"])
+    assert 1 <= first <= 4, "one about every 0.3 s of the second before the first score"
+
+
+def test_the_signs_of_life_come_long_before_a_user_gives_up() -> None:
+    assert _node.ALIVE_S + _node.BATCH_S < _node.SILENCE_S / 4
+
+
+def test_a_judge_and_its_users_refuse_another_users_other_end(
+    service: Callable[..., tuple[threading.Thread, socket.socket]],
+    judge: Callable[..., NodeJudge],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What the kernel says of the other end. That it says so of another user's is the kernel's business.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert _node._peer(ours) == (os.getpid(), os.getuid())
+    mine = judge().open()
+    mine.close()
+    monkeypatch.setattr(_node, "_peer", lambda connection: (1, os.getuid() + 1))
+    _, stranger = service()
+    assert stranger.recv(1) == b"", "a stranger was let in"
+    with pytest.raises(SandboxError, match=r"another user listens at .*\.sock"):
         judge().open()
 
 

@@ -19,12 +19,22 @@ import pytest
 
 import acetrain
 from acesandbox import Asserts, IsolationUnavailable, Limits, Sandbox, SandboxError
-from acetrain import RuleReward, Score, score_all
+from acetrain import RuleReward, Score, _rewards, score_all
 from acetrain._rewards import has_r1_form
-from acetrain._scoring import NO_CODE, UNJUDGED, UNREADABLE, Tally, completion_text, read_tests
+from acetrain._scoring import (
+    NO_CODE,
+    UNJUDGED,
+    UNREADABLE,
+    SandboxJudge,
+    Tally,
+    completion_text,
+    read_tests,
+)
 from tests.train.answers import HALF, HOSTILE, RIGHT, TESTS, WRONG, block
 
 QUICK = Limits(cpu_s=0.1, program_cpu_s=0.2, load_cpu_s=0.2, idle_s=0.5)
+# A test that looks into the program's own module, which can be judged in the program's process only.
+UNSEALED = "import sys\nassert sys.modules[add.__module__].__dict__['add'](1, 2) == 3"
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +126,7 @@ def test_r1_form_is_read_in_linear_time() -> None:
 
 
 def test_unsealed_tests_count_or_not_as_was_asked(sandbox: Sandbox) -> None:
-    # The test looks into the program's own module, which can be judged in the program's process only.
-    tests = [["import sys\nassert sys.modules[add.__module__].__dict__['add'](1, 2) == 3"]]
+    tests = [[UNSEALED]]
     verdict = sandbox.judge("def add(a, b):\n    return a + b", Asserts(tests[0]))
     assert verdict.passed and not verdict.sealed, "this test needs an unsealed one to say anything"
     assert ask(RuleReward(sandbox=sandbox), [RIGHT], tests) == [1.0]
@@ -214,6 +223,21 @@ class _Failing(Sandbox):
         return super().judge(program, tests, **options)
 
 
+class _FailingOnce(Sandbox):
+    """Loses every program of a stream, as a sandbox does whose workers were all killed; judges the next ones."""
+
+    def judge_many(self, jobs: Any, **options: Any) -> Any:
+        for _ in jobs:
+            yield SandboxError("the workers were killed")
+
+
+def test_what_a_sandbox_lost_is_judged_a_second_time() -> None:
+    job = ("def add(a, b):\n    return a + b", Asserts(TESTS))
+    with _FailingOnce(workers=1, limits=QUICK) as failing:
+        assert [score.status for score in SandboxJudge(failing).scores([job])] == ["passed"]
+        assert ask(RuleReward(sandbox=failing), [RIGHT, WRONG, ""]) == [1.0, 0.0, 0.0]
+
+
 def test_what_we_could_not_judge_is_none() -> None:
     with _Failing(workers=1, limits=QUICK) as failing:
         reward = RuleReward(sandbox=failing)
@@ -222,14 +246,78 @@ def test_what_we_could_not_judge_is_none() -> None:
         assert score.status == UNJUDGED and "no worker lives" in score.why
 
 
-def test_a_judge_that_is_lost_for_good_ends_the_run_rather_than_train_on_nothing() -> None:
-    with _Failing(workers=1, limits=QUICK) as failing:
-        reward = RuleReward(sandbox=failing)
-        assert ask(reward, [WRONG]) == ask(reward, [WRONG, ""])[:1] == [None]
-        assert ask(reward, [RIGHT, WRONG]) == [1.0, None]  # it recovers, and the count begins anew
-        assert ask(reward, [WRONG]) == ask(reward, [WRONG]) == [None]
-        with pytest.raises(SandboxError, match="3 calls in a row"):
-            ask(reward, [WRONG])
+class Clock:
+    """The time as a reward sees it."""
+
+    perf_counter = staticmethod(time.perf_counter)
+
+    def __init__(self) -> None:
+        self.now = 1e6
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(_rewards, "time", made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def failing() -> Iterator[Sandbox]:
+    with _Failing(workers=1, limits=QUICK) as made:
+        yield made
+
+
+def lose(reward: RuleReward, clock: Clock, programs: int, after_s: float) -> None:
+    """A call, so many seconds after the last, in which every program is lost."""
+    clock.now += after_s
+    assert ask(reward, [WRONG] * programs) == [None] * programs
+
+
+def test_calls_with_many_completions_give_up_after_three_and_a_minute(failing: Sandbox, clock: Clock) -> None:
+    # As TRL calls: once per step.
+    reward = RuleReward(sandbox=failing)
+    for after_s in (0, 25, 25):
+        lose(reward, clock, 64, after_s)
+    with pytest.raises(SandboxError, match=r"4 calls in a row \(256 programs in 75 s\).*no worker lives"):
+        lose(reward, clock, 64, 25)
+    reward = RuleReward(sandbox=failing)
+    lose(reward, clock, 64, 0)
+    lose(reward, clock, 64, 600)  # two calls are not enough, however long they take
+    with pytest.raises(SandboxError, match="3 calls in a row"):
+        lose(reward, clock, 64, 0)
+
+
+def test_calls_with_one_completion_give_up_after_thirty_and_a_minute(failing: Sandbox, clock: Clock) -> None:
+    # As verl's naive manager and OpenRLHF call: once per completion, many at the same time.
+    reward = RuleReward(sandbox=failing)
+    for _ in range(29):
+        lose(reward, clock, 1, 10)
+    with pytest.raises(SandboxError, match="30 calls in a row"):
+        lose(reward, clock, 1, 10)
+    reward = RuleReward(sandbox=failing)
+    for _ in range(60):  # all that were asked for when a judge died
+        lose(reward, clock, 1, 0.9)
+    with pytest.raises(SandboxError, match="61 calls in a row"):
+        lose(reward, clock, 1, 7)
+
+
+def test_a_program_that_is_judged_begins_the_count_anew(failing: Sandbox, clock: Clock) -> None:
+    reward = RuleReward(sandbox=failing)
+    for _ in range(3):
+        for _ in range(2):
+            lose(reward, clock, 64, 100)
+        clock.now += 100
+        assert ask(reward, [""]) == [0.0]  # says nothing about the judge
+        assert ask(reward, [RIGHT, WRONG]) == [1.0, None]
+    for _ in range(2):
+        lose(reward, clock, 64, 100)
+    assert ask(reward, [""]) == [0.0]
+    with pytest.raises(SandboxError, match="3 calls in a row"):
+        lose(reward, clock, 64, 100)
 
 
 def test_a_machine_that_cannot_judge_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,6 +436,26 @@ def test_the_log_has_the_same_names_in_every_call(sandbox: Sandbox) -> None:
         assert len(extra["tests/status"]) == len(extra["tests/pass_rate"]) == len(answers)
         assert logged["tests/seconds"] > 0
     assert names[0] == names[1]
+
+
+def test_the_log_says_what_share_of_completions_ended_how(sandbox: Sandbox) -> None:
+    raising = block("def add(a, b):\n    raise ValueError")
+    answers = (
+        [RIGHT] + [WRONG] * 5 + [raising] * 4 + [block("def add(a, b)")] * 3 + [""] * 2 + [HOSTILE["NUL"]]
+    )
+    tests = [[*TESTS, UNSEALED]] + [
+        TESTS
+    ] * 15  # of 5 + 5 * 4 + 4 * 4 + 3 * 4 tests that were run, one unsealed
+    logged: dict[str, float] = {}
+    assert (
+        ask(RuleReward(sandbox=sandbox), answers, tests, log_metric=logged.__setitem__) == [1.0] + [0.0] * 15
+    )
+    shares = {"all_passed": 1, "failed": 5, "error": 4, "syntax_error": 3, "no_code": 2, "unreadable": 1}
+    assert {name: 16 * logged[f"rule_reward/{name}"] for name in shares} == shares
+    assert logged["rule_reward/sealed"] == pytest.approx(52 / 53)
+    logged.clear()
+    ask(RuleReward(sandbox=sandbox), [RIGHT, WRONG], [[UNSEALED], TESTS], log_metric=logged.__setitem__)
+    assert logged["rule_reward/sealed"] == pytest.approx(4 / 5) and logged["rule_reward/all_passed"] == 0.5
 
 
 def test_the_asynchronous_form_gives_the_same_and_does_not_block_the_loop(sandbox: Sandbox) -> None:

@@ -95,30 +95,55 @@ class Item:
         return self
 
 
+class Config(dict[str, Any]):
+    """A configuration whose names are attributes too."""
+
+    __getattr__ = dict.__getitem__
+
+
 class Letters:
     def decode(self, ids: Any, skip_special_tokens: bool) -> str:
         return "".join(map(chr, ids.tolist()))
 
 
-def test_verls_naive_manager_pays_what_we_say(package: Path, around: Any) -> None:
-    manager_class: list[Any] = []
+@pytest.fixture
+def managers(package: Path, around: Any) -> dict[str, Any]:
+    """verl's reward managers by name."""
+    found: dict[str, Any] = {}
 
     class Base:
         def __init__(self, config: Any, tokenizer: Any, compute_score: Any) -> None:
             self.config, self.tokenizer, self.loop = config, tokenizer, asyncio.get_event_loop()
+            self.init_class(config, tokenizer)
+
+        @classmethod
+        def init_class(cls, config: Any, tokenizer: Any) -> None:
+            pass
+
+    def register(name: str) -> Any:
+        return lambda one: found.setdefault(name, one)
 
     around("verl", DataProto=Item)
-    around(
-        "verl.experimental.reward_loop.reward_manager",
-        register=lambda name: lambda one: manager_class.append(one) or one,
-    )
+    around("omegaconf", DictConfig=dict)
+    around("verl.experimental.reward_loop.reward_manager", register=register)
     around("verl.experimental.reward_loop.reward_manager.base", RewardManagerBase=Base)
+    around("verl.utils.ray_utils", get_event_loop=asyncio.get_event_loop)
     around("verl.utils.reward_score", default_compute_score=None, get_default_compute_score=lambda name: None)
+    around("verl.workers.reward_manager", register=lambda name: lambda one: one)
+    for name in ("naive", "dapo", "limited"):
+        load(package / f"experimental/reward_loop/reward_manager/{name}.py", f"verl_{name}_manager")
+    return found
+
+
+@pytest.fixture
+def reading(package: Path, managers: Any) -> Any:
+    """verl's reader of the configuration."""
     utilities = load(package / "utils" / "import_utils.py", "verl.utils.import_utils")
     assert utilities.load_extern_object
-    reading = load(package / "trainer" / "ppo" / "reward.py", "verl_trainer_ppo_reward")
-    load(package / "experimental/reward_loop/reward_manager/naive.py", "verl_naive_manager")
+    return load(package / "trainer" / "ppo" / "reward.py", "verl_trainer_ppo_reward")
 
+
+def test_verls_naive_manager_pays_what_we_say(managers: dict[str, Any], reading: Any) -> None:
     async def paid() -> list[dict[str, Any]]:
         found = []
         for path in (inspect.getfile(verl), "pkg://acetrain.verl"):
@@ -129,7 +154,7 @@ def test_verls_naive_manager_pays_what_we_say(package: Path, around: Any) -> Non
             }
             config = types.SimpleNamespace(reward={"custom_reward_function": chosen})
             score = reading.get_custom_reward_fn(config)
-            [manager] = [one(config, Letters(), score) for one in manager_class]
+            manager = managers["naive"](config, Letters(), score)
             for answer in (RIGHT, HALF, WRONG, "no program", HOSTILE["exits in the call"]):
                 found.append(await manager.run_single(Item(answer, json.dumps(TESTS))))
             found.append(await manager.run_single(Item(RIGHT, "broken")))
@@ -139,6 +164,28 @@ def test_verls_naive_manager_pays_what_we_say(package: Path, around: Any) -> Non
     assert [one["reward_score"] for one in found] == [1.0, 0.5, 0.0, 0.0, 0.0, 0.0] * 2
     assert [one["reward_extra_info"]["unknown"] for one in found] == [0.0] * 5 + [1.0] + [0.0] * 5 + [1.0]
     assert all(isinstance(value, float) for one in found for value in one["reward_extra_info"].values())
+
+
+@pytest.mark.parametrize("name", ["naive", "dapo", "rate_limited"])
+def test_what_raises_ends_verls_run_unless_the_manager_catches_it(
+    managers: dict[str, Any], reading: Any, name: str
+) -> None:
+    options = {**OPTIONS, "unknown": "raise"}
+    chosen = {"path": inspect.getfile(verl), "name": "compute_score", "reward_kwargs": options}
+    config = Config(reward={"custom_reward_function": chosen})
+
+    async def paid(*row: Any) -> dict[str, Any]:
+        manager = managers[name](config, Letters(), reading.get_custom_reward_fn(config))
+        return await manager.run_single(Item(*row))
+
+    assert asyncio.run(paid(RIGHT, json.dumps(TESTS)))["reward_score"] == 1.0
+    if name == "rate_limited":
+        managers[name]._class_initialized = False  # its semaphore is the loop's that made it
+        found = asyncio.run(paid(RIGHT, "broken"))
+        assert found["reward_score"] == 0.0 and "bad_tests" in found["reward_extra_info"]["error"]
+    else:
+        with pytest.raises(_neighbours.Unknown, match="bad_tests"):
+            asyncio.run(paid(RIGHT, "broken"))
 
 
 def test_verls_own_scorer_says_the_same_of_whole_programs(package: Path) -> None:
