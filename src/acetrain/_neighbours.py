@@ -16,7 +16,7 @@ from typing import Any
 
 from acesandbox import Limits
 
-from ._rewards import RuleReward
+from ._rewards import RuleReward, shared_by_environment
 from ._scoring import Score
 
 _rewards: dict[Any, RuleReward] = {}
@@ -40,16 +40,23 @@ def reward_for(unknown: object, **options: Any) -> RuleReward:
         )
     limits = options.get("limits")
     if limits is not None and not isinstance(limits, Limits):  # from a configuration file
-        options["limits"] = Limits(**dict(limits))
+        try:
+            options["limits"] = Limits(**dict(limits))
+        except TypeError as error:  # a limit that there is not
+            raise ValueError(str(error).replace("Limits.__init__()", "limits")) from None
     if options.get("overlong") is not None:
         raise ValueError("overlong needs the number of tokens, which this caller does not say")
     if isinstance(options.get("skip_shown"), str):
         raise ValueError("skip_shown must be a number here: there are no columns")
-    options.setdefault("shared", True)
+    if options.get("shared") is None:
+        options["shared"] = shared_by_environment(usual=True)
     key = tuple(sorted(options.items()))
     with _lock:
         if key not in _rewards:
-            _rewards[key] = RuleReward(**options)
+            try:
+                _rewards[key] = RuleReward(**options)
+            except TypeError as error:  # an option that there is not
+                raise ValueError(str(error).replace("RuleReward.__init__()", "a rule reward")) from None
         return _rewards[key]
 
 

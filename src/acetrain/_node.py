@@ -285,7 +285,7 @@ def _place(directory: Path | None) -> Path:
     if directory is None:
         named = os.environ.get(DIRECTORY)
         if named:
-            directory = Path(named)
+            directory = Path(named).expanduser().absolute()  # the judge does not run where its users do
         else:
             # Containers and batch systems often pass on the name of a runtime directory that is not there.
             runtime = os.environ.get("XDG_RUNTIME_DIR", "")

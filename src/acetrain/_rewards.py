@@ -14,6 +14,7 @@ cheap to make, opens its judge at the first call, may be pickled, and works afte
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -67,7 +68,8 @@ class RuleReward:
         overlong: (soft, hard, penalty): from `soft` completion tokens on, up to `penalty` is taken off, all of it at
             `hard`. None: length does not count.
         unsealed: tests that could only be judged where a program might forge them: "count" them like others, score
-            the whole completion "zero", or leave it out as "unknown". How many there were is always logged.
+            the whole completion "zero", or leave it out as "unknown"; with "binary" only one that passed: nobody
+            forges a failure. How many there were is always logged.
         fail_fast: stop each program at its first test that does not pass. Saves time where answers are long and wrong,
             and makes the pass rates in the log those of the tests until then. Only with "binary".
         limits: of the sandbox; None: 1 s CPU per test, 2 s per program.
@@ -109,8 +111,12 @@ class RuleReward:
             raise ValueError(
                 f"overlong must be (soft, hard, penalty) with 0 <= soft < hard, not {overlong!r}"
             )
-        if isinstance(skip_shown, int) and skip_shown < 0:
-            raise ValueError(f"skip_shown must be 0 or more, not {skip_shown}")
+        if not (isinstance(skip_shown, str) or (type(skip_shown) is int and skip_shown >= 0)):
+            raise ValueError(f"skip_shown must be 0 or more, or a column's name, not {skip_shown!r}")
+        for what, value in (("bonus", bonus), ("format_reward", format_reward)):
+            _check_finite(what, value)
+        if overlong is not None:
+            _check_finite("overlong's penalty", overlong[2])
         if fail_fast and mode != "binary":
             raise ValueError('fail_fast leaves tests out, so it goes with mode="binary" only')
         if sandbox is not None and (shared or workers is not None or limits is not None or fail_fast):
@@ -181,11 +187,16 @@ class RuleReward:
                 that the reward was made with.
 
         Raises:
-            ValueError: not as many tests as completions.
+            ValueError: not as many tests as completions; or the reward was made with a column's name for `skip_shown`,
+                and no numbers are given.
             acesandbox.IsolationUnavailable, acesandbox.SandboxError: as a call.
         """
         if skip_shown is None:
-            skip_shown = self.skip_shown if isinstance(self.skip_shown, int) else 0
+            skip_shown = self.skip_shown
+            if isinstance(skip_shown, str):
+                raise ValueError(
+                    f"how many tests were shown is in the column {skip_shown!r}: give skip_shown for each completion"
+                )
         scores = score_all(
             self._opened(), completions, tests, skip_shown=skip_shown, prefilled=self.prefilled
         )
@@ -203,7 +214,7 @@ class RuleReward:
         if score.unknown:
             return None
         forgeable = score.sealed < score.tests
-        if forgeable and self.unsealed == "unknown":
+        if forgeable and self.unsealed == "unknown" and (score.all_passed or self.mode == "pass_rate"):
             return None
         reward = 0.0
         if not (forgeable and self.unsealed == "zero"):
@@ -274,6 +285,9 @@ class RuleReward:
         lost = [score for score in scores if score.status == UNJUDGED]
         if lost:
             logger.warning("%d of %d programs could not be judged: %s", len(lost), len(scores), lost[0].why)
+        bad = [score for score in scores if score.status == BAD_TESTS]
+        if bad:
+            logger.warning("%d of %d completions have unusable tests: %s", len(bad), len(scores), bad[0].why)
         with self._current_lock():
             if any(score.judged for score in scores):
                 self._fruitless = _Fruitless()
@@ -291,9 +305,10 @@ class RuleReward:
     ) -> None:
         # The same names in every call: a trainer averages a name over the calls that logged it.
         tally, name = Tally.of(scores), self.__name__
-        if tally.known:
-            log_metric(f"{name}/pass_rate", tally.pass_rate)
-            log_metric(f"{name}/all_passed", tally.all_passed_share)
+        paid = Tally.of([score for score, value in zip(scores, rewards, strict=True) if value is not None])
+        if paid.known:
+            log_metric(f"{name}/pass_rate", paid.pass_rate)
+            log_metric(f"{name}/all_passed", paid.all_passed_share)
         log_metric(f"{name}/sealed", tally.sealed_share)
         log_metric(f"{name}/unknown", sum(reward is None for reward in rewards) / max(1, len(rewards)))
         log_metric(f"{name}/seconds", seconds)
@@ -365,16 +380,21 @@ def has_r1_form(text: str) -> bool:
     )
 
 
-def shared_by_environment() -> bool:
-    """What ACETRAIN_SHARED_JUDGE says; False where it is not set.
+def shared_by_environment(usual: bool = False) -> bool:
+    """What ACETRAIN_SHARED_JUDGE says; `usual` where it is not set.
 
     Raises:
         ValueError: neither "1" nor "0".
     """
-    value = os.environ.get(SHARED, "0")
+    value = os.environ.get(SHARED, "1" if usual else "0")
     if value not in ("0", "1"):
         raise ValueError(f'{SHARED} must be "1" or "0", not {value!r}')
     return value == "1"
+
+
+def _check_finite(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{what} must be a finite number, not {value!r}")
 
 
 def _column(columns: dict[str, Any], name: str, what: str) -> Sequence[object]:

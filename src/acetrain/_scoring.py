@@ -234,7 +234,7 @@ def score_all(
     # Rows of one prompt share their tests: by value where they are a text, by identity where they are a list.
     known: dict[object, tuple[object, Asserts | BadInput]] = {}
     for number, (completion, given, skip) in enumerate(zip(completions, tests, shown, strict=True)):
-        key = (given if isinstance(given, str) else id(given), str(skip))
+        key = (given if isinstance(given, str) else id(given), type(skip), str(skip))
         if key not in known:
             known[key] = (given, _asserts(given, skip))  # keeps the list alive, and with it its identity
         asserts = known[key][1]

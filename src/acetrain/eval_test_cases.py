@@ -7,8 +7,9 @@
 
 What differs, each on purpose: programs run in jails; the limits are CPU time, `gt_time_limit_factor` x 1 s per test
 but at least `min_time_limit`, and 15 s for one program's tests together; the program of an answer is found as it is
-everywhere in this project, and the whole answer is taken where that does not hold the entry point; and a sample that
-could not be judged raises, or gets the pass rate 0.0 with the status "unknown" if `unknown="zero"`.
+everywhere in this project, and the whole answer is taken where that does not hold the entry point; a test that cannot
+be parsed is one that fails, as there, and every program fails it; and a sample that could not be judged raises, or gets
+the pass rate 0.0 with the status "unknown" if `unknown="zero"`.
 
 Source: github.com/TIGER-AI-Lab/AceCoder, src/acecoder/eval_test_cases.py; read, not copied.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +80,8 @@ def evaluate(
 
     Raises:
         ValueError: a sample lacks something; the message names it.
-        RuntimeError: a sample could not be judged, and `unknown` is "raise".
+        RuntimeError: a sample could not be judged, and `unknown` is "raise"; nothing is written.
+        OSError: a file cannot be read or written.
     """
     del dataset, base_only
     if unknown not in ("raise", "zero"):
@@ -119,6 +122,11 @@ def _judged(
         missing = [name for name in ("task_id", "output", "tests", "_identifier") if name not in row]
         if missing:
             raise ValueError(f"samples[{number}] has no {missing[0]!r}")
+        for name in ("task_id", "_identifier"):
+            if not isinstance(row[name], (str, int)):
+                raise ValueError(
+                    f"samples[{number}]: {name!r} must be a text or a number, not {row[name]!r:.60}"
+                )
         if row["_identifier"] in seen:
             raise ValueError(
                 f"samples[{number}] has the _identifier of an earlier one: {row['_identifier']!r}"
@@ -214,20 +222,31 @@ def _with_rates(results: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], li
 def _read(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8")
     rows = (
-        [json.loads(line) for line in text.splitlines() if line]
+        [_parsed(line, f"{path}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         if path.suffix == ".jsonl"
-        else json.loads(text)
+        else _parsed(text, str(path))
     )
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} must hold a list of objects, or one per line")
     return rows
 
 
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place}: no JSON: {error}") from None
+
+
 def _write(path: Path, results: list[dict[str, Any]]) -> None:
+    """Whole or not at all: a file that is there is taken for the results of a run that ended."""
     if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(result) + "\n" for result in results), encoding="utf-8")
+        text = "".join(json.dumps(result) + "\n" for result in results)
     else:
-        path.write_text(json.dumps(results, indent=4), encoding="utf-8")
+        text = json.dumps(results, indent=4)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def _flag(word: str) -> bool:
@@ -240,8 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of the original: every argument of `evaluate` as `--name VALUE`, a bare `--name` for True.
 
     Raises:
-        SystemExit: 2, an argument is none of these.
-        ValueError, RuntimeError: as `evaluate`.
+        SystemExit: 2, an argument is none of these; or with a sentence, where `evaluate` raises.
     """
     parser = argparse.ArgumentParser(
         "acetrain.eval_test_cases", description="judge samples against their tests"
@@ -257,7 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default = name in ("test_details", "extract_solution")
         parser.add_argument(f"--{name}", type=_flag, nargs="?", const=True, default=default)
     parser.add_argument("--unknown", choices=("raise", "zero"), default="raise")
-    _, rates = evaluate(**vars(parser.parse_args(arguments)))
+    given = vars(parser.parse_args(arguments))
+    try:
+        _, rates = evaluate(**given)
+    except (ValueError, RuntimeError, OSError, SandboxError) as error:
+        sys.exit(f"acetrain.eval_test_cases: {error}")
     print(f"Pass rate: {sum(rates) / len(rates) if rates else 0.0}")
 
 

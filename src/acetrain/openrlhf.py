@@ -152,6 +152,12 @@ def serve(host: str = "127.0.0.1", port: int = 5000, *, unknown: str, **options:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            try:
+                self._post()
+            except ConnectionError:  # the client went away: nobody is there to be told
+                self.close_connection = True
+
+        def _post(self) -> None:
             code, value = self._answer()
             data = json.dumps(value).encode("ascii")
             self.send_response(code)

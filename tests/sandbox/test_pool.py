@@ -30,6 +30,7 @@ from acesandbox import (
     _sandbox,
     _worker,
 )
+from acesandbox._pool import Problem
 
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
 ONE = Asserts(["assert one"])
@@ -686,3 +687,12 @@ def test_a_closed_sandbox_writes_to_no_descriptor(fake: Maker, tmp_path: Path) -
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_worker_may_be_silent_for_as_long_as_its_program_may_compute() -> None:
+    # A script has no other limit than cpu_s: with 120 s it was taken for lost after a minute, and begun again for ever.
+    for limits in (Limits(cpu_s=120.0), Limits(program_cpu_s=120.0), Limits(load_cpu_s=120.0)):
+        problem = Problem(
+            None, limits, fail_fast=False, keep_output=True, unsealed="allow", script=(b"", b"", ())
+        )
+        assert problem.busy_s >= 2 * 120.0

@@ -8,7 +8,10 @@ import inspect
 import json
 import os
 import signal
+import socket
+import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -216,6 +219,38 @@ def test_openrlhfs_http_form(url: str) -> None:
     assert said["extra_logs"]["pass_rate"] == [1.0, 0.0]
 
 
+def test_a_client_that_goes_away_is_nobodys_trouble(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    body = json.dumps({"query": [RIGHT], "prompts": [""], "labels": [TESTS]}).encode()
+    host, port = url.removeprefix("http://").partition("/")[0].split(":")
+    for _ in range(5):
+        with socket.create_connection((host, int(port))) as client:
+            client.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )  # reset, not closed
+            head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body)
+    assert post(url, {"query": [RIGHT], "prompts": [""], "labels": [TESTS]})[0] == 200
+    time.sleep(0.5)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"modus": "binary"}, "modus"), ({"limits": {"cpu": 1}}, "cpu"), ({"limits": {"cpu_s": -1}}, "cpu_s")],
+)
+def test_an_option_that_there_is_not_is_a_value_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        verl.compute_score("a", RIGHT, TESTS, unknown="zero", **options)
+
+
+def test_the_variable_holds_for_the_adapters_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {name: value for name, value in OPTIONS.items() if name != "shared"}
+    monkeypatch.setenv("ACETRAIN_SHARED_JUDGE", "0")
+    assert not _neighbours.reward_for("zero", **options).shared
+    monkeypatch.delenv("ACETRAIN_SHARED_JUDGE")
+    assert _neighbours.reward_for("zero", **options).shared
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -367,3 +402,26 @@ def test_the_drop_in_names_a_sample_that_lacks_something() -> None:
         evaluate([samples(RIGHT)[0]] * 2)
     with pytest.raises(ValueError, match=r"samples\[0\]"):
         evaluate([{**samples(RIGHT)[0], "tests": []}])
+    with pytest.raises(ValueError, match=r"samples\[0\]: 'task_id' must be"):
+        evaluate([{**samples(RIGHT)[0], "task_id": ["a"]}])
+
+
+def test_the_drop_in_reads_lines_as_json_has_them_and_writes_whole_files(tmp_path: Path) -> None:
+    odd = RIGHT + "# one line\u2028 for JSON, two for Python\x85"
+    file, out = tmp_path / "a.jsonl", tmp_path / "out.json"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in samples(odd, WRONG)))
+    assert evaluate(str(file), output_file=out, n_workers=1)[1] == [1.0, 0.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "out.json"]
+    assert evaluate(str(file), output_file=out)[1] == [1.0, 0.0]  # read again
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}\n{", r"a\.jsonl:2: no JSON"), ("[]", "list of objects"), ('{"task_id": 1}', "has no 'output'")],
+)
+def test_the_drop_ins_command_line_ends_with_a_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        main(["--samples", str(tmp_path / "a.jsonl")])
+    with pytest.raises(SystemExit, match="No such file"):
+        main(["--samples", str(tmp_path / "b.jsonl")])

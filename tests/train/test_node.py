@@ -551,3 +551,14 @@ def test_the_judge_process_loads_no_trainer(judge: Callable[..., NodeJudge]) -> 
     with open(f"/proc/{judge().pid()}/maps") as file:
         maps = file.read()
     assert "python" in maps and "torch" not in maps and "numpy" not in maps
+
+
+def test_a_directory_that_is_named_from_here_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACETRAIN_JUDGE_DIR", "judge")
+    assert _node._place(None) == tmp_path / "judge"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ACETRAIN_JUDGE_DIR", "~/other")
+    assert _node._place(None) == tmp_path / "other"

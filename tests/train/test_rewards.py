@@ -133,6 +133,20 @@ def test_unsealed_tests_count_or_not_as_was_asked(sandbox: Sandbox) -> None:
     assert ask(RuleReward(sandbox=sandbox, unsealed="zero"), [RIGHT], tests) == [0.0]
     assert ask(RuleReward(sandbox=sandbox, unsealed="unknown"), [RIGHT], tests) == [None]
     assert ask(RuleReward(sandbox=sandbox, unsealed="unknown"), ["", RIGHT]) == [0.0, 1.0]
+    # Nobody forges a failure: a program that did not pass is wrong, whatever it could have forged.
+    tests = [[UNSEALED, TESTS[0]]] * 2
+    assert ask(RuleReward(sandbox=sandbox, unsealed="unknown"), [WRONG, RIGHT], tests) == [0.0, None]
+    shares = RuleReward("pass_rate", sandbox=sandbox, unsealed="unknown")
+    assert ask(shares, [WRONG, RIGHT], tests) == [None, None]
+
+
+def test_what_is_unknown_is_in_no_mean_of_the_log(sandbox: Sandbox) -> None:
+    logged: dict[str, float] = {}
+    reward = RuleReward(sandbox=sandbox, unsealed="unknown")
+    tests = [[UNSEALED], TESTS]
+    assert reward(["p"] * 2, [RIGHT, WRONG], test_cases=tests, log_metric=logged.__setitem__) == [None, 0.0]
+    assert logged["rule_reward/pass_rate"] == logged["rule_reward/all_passed"] == 0.0
+    assert logged["rule_reward/unknown"] == 0.5
 
 
 # What is nobody's number.
@@ -532,6 +546,11 @@ def test_fail_fast_gives_the_same_binary_rewards() -> None:
         ({"unsealed": "no"}, "unsealed"),
         ({"overlong": (5, 5, 1.0)}, "soft < hard"),
         ({"skip_shown": -1}, "skip_shown"),
+        ({"skip_shown": None}, "skip_shown"),
+        ({"skip_shown": True}, "skip_shown"),
+        ({"bonus": float("nan")}, "bonus"),
+        ({"format_reward": "a"}, "format_reward"),
+        ({"overlong": (5, 6, float("inf"))}, "overlong"),
         ({"mode": "pass_rate", "fail_fast": True}, "fail_fast"),
     ],
 )
@@ -543,6 +562,25 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str) -> N
 def test_a_missing_column_is_named(sandbox: Sandbox) -> None:
     with pytest.raises(KeyError, match=r"'tests'.*question"):
         RuleReward(tests_column="tests", sandbox=sandbox)(["p"], [RIGHT], question=["q"])
+
+
+def test_a_bad_number_of_shown_tests_is_bad_wherever_it_stands(sandbox: Sandbox) -> None:
+    reward = RuleReward("pass_rate", sandbox=sandbox, skip_shown="k")
+    for shown in ([1, "1"], ["1", 1]):
+        paid = ask(reward, [RIGHT, RIGHT], [TESTS, TESTS], k=shown)
+        assert paid == [None if isinstance(one, str) else 1.0 for one in shown]
+
+
+def test_scores_want_the_numbers_that_a_call_takes_from_a_column(sandbox: Sandbox) -> None:
+    reward = RuleReward(sandbox=sandbox, skip_shown="k")
+    with pytest.raises(ValueError, match="column 'k'"):
+        reward.scores([RIGHT], [TESTS])
+    assert [score.tests for score in reward.scores([RIGHT], [TESTS], [3])] == [1]
+
+
+def test_unusable_tests_are_said(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    assert ask(RuleReward(sandbox=sandbox), [RIGHT], ["assert add(1, 2) == 3"]) == [None]
+    assert "1 of 1 completions have unusable tests" in caplog.text
 
 
 def test_a_wrong_number_of_tests_is_the_callers_fault(sandbox: Sandbox) -> None:
