@@ -120,16 +120,16 @@ class Curve:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a curve; a last one that is not whole is left out."""
+    """The lines of a curve; one that is not whole is left out."""
     if not path.exists():
         return []
     lines = []
-    for text_ in path.read_text(encoding="utf-8").splitlines():
+    for written in path.read_bytes().splitlines():
         try:
-            line = json.loads(text_)
-        except ValueError:
+            line = json.loads(written)
+        except ValueError:  # bytes that are not UTF-8 too
             continue
-        if isinstance(line, dict) and "update" in line:
+        if isinstance(line, dict) and all(isinstance(line.get(name), int) for name in ("rollout", "update")):
             lines.append(line)
     return lines
 

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from acedata import RecipeError
 from acedata._settings import Settings, contradiction, find_settings, nearest, parse_settings, read_text
+from acetrain._reward_model._recipe import Reporter
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -29,6 +30,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy takes
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
@@ -40,7 +42,7 @@ class LoraConfig(Settings):
     alpha: Above = 64.0
     """The update counts alpha / rank."""
     dropout: Share = 0.0
-    """Of the adapter's input; REINFORCE++ turns it off."""
+    """Of the adapter's input; 0 with reinforce++, which turns dropout off."""
     modules: Annotated[list[str], Field(min_length=1)] = Field(
         default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     )
@@ -58,7 +60,7 @@ class TinyConfig(Settings):
     """Width; a multiple of 8."""
     layers: Positive = 4
     """Depth."""
-    seed: int = 0
+    seed: Seed = 0
     """Of weights, demonstrations, and which pairs of operators are shown."""
 
 
@@ -70,7 +72,7 @@ class PolicyConfig(Settings):
     tiny: TinyConfig | None = None
     """Make the policy on the spot."""
     revision: str | None = None
-    """Commit on the hub; without one, whatever is newest."""
+    """Commit on the hub; without one, whatever is newest. Not with `tiny`."""
     load: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of the weights in memory. Updates of 5e-7 are lost in bfloat16 alone: DeepSpeed keeps float32 copies of what
     it trains; without it, take float32."""
@@ -91,16 +93,16 @@ class DataConfig(Settings):
     config: str | None = "trl-hard"
     """Configuration of an export: `trl-hard`, the hard subset, or `trl-rl`, all questions. Null for files."""
     split: str = "train"
-    """Split of an export or of a dataset on the hub."""
+    """Split of an export or of a dataset on the hub; a file has none but `train`."""
     revision: str | None = None
-    """Commit on the hub."""
+    """Commit on the hub; not of what is on this machine."""
     prompt: Literal["given", "r1"] = "given"
     """`given`: as the data has it. `r1`: with a system message that asks for `<think>…</think>` and one Python block;
     a prompt that is plain text is framed as a conversation, for base models without a chat template."""
     limit: Positive | None = None
     """Most questions, from the beginning."""
     skip_shown: bool = False
-    """Tests that the prompt shows (the column `shown_tests`) do not count."""
+    """Tests that the prompt shows (the column `shown_tests`) do not count, where programs are judged."""
 
 
 class RewardConfig(Settings):
@@ -118,7 +120,7 @@ class RewardConfig(Settings):
     """Rule: [soft, hard, penalty] in tokens: from `soft` on, up to `penalty` is taken off, all of it at `hard`."""
     unsealed: Literal["count", "zero", "unknown"] = "count"
     """Rule: what becomes of tests that a program might have forged."""
-    limits: dict[str, float] = Field(default={})
+    limits: dict[str, Finite] = Field(default={})
     """Rule: the sandbox's limits where they are not the reward's own (1 s per test, 2 s per program)."""
     workers: Positive | None = None
     """Rule: programs judged at a time on a node; null: one per core."""
@@ -135,7 +137,8 @@ class RewardConfig(Settings):
     std: Above = 1.0
     """Model: divides every score, after `mean`, before the clip."""
     clip: Above | None = 10.0
-    """The reward is cut to ± this."""
+    """The reward is cut to ± this; not the rule's with grpo, which TRL does not cut. The curve has the rule's reward
+    before the cut, a reward model's after it."""
     watch: bool = False
     """Model: judge the completions too, for the curve alone. Costs what the rule reward costs."""
 
@@ -170,13 +173,26 @@ class RolloutConfig(Settings):
     """Server: its port."""
 
 
+# Settings that may name what is on this machine.
+PATHS = ("policy.path", "data.path", "reward.path")
+# The engine that each of vLLM's settings is for.
+VLLM_ENGINES = {
+    "vllm_memory": "vllm-colocate",
+    "vllm_tensor_parallel": "vllm-colocate",
+    "vllm_sleep": "vllm-colocate",
+    "vllm_host": "vllm-server",
+    "vllm_port": "vllm-server",
+}
+
+
 class UpdateConfig(Settings):
     """How the policy learns from a rollout."""
 
     batch: Positive = 128
     """Completions of one update, over all processes."""
     device_batch: Positive = 8
-    """Completions at a time in one process; the rest of the batch is accumulated."""
+    """Completions at a time in one process; the rest of the batch is accumulated. With `mean: tokens` it decides what
+    is learned, and may not change when a run goes on: it is the micro-batch that the mean is over."""
     passes: Positive = 1
     """Times a rollout is used."""
     learning_rate: Above = 0.0000005
@@ -210,19 +226,22 @@ class RunConfig(Settings):
     episodes: Above = 1.0
     """Times through the questions."""
     rollouts: Positive | None = None
-    """So many, instead of `episodes`."""
+    """So many, instead of `episodes`; a recipe has one of the two."""
     save_every: Positive = 10
     """Rollouts between two checkpoints; the last is always one."""
     keep: Positive = 3
     """Checkpoints kept."""
     completions: bool = False
     """Keep every rollout's completions with their rewards (Parquet)."""
-    seed: int = 42
+    seed: Seed = 42
     """Of the order of the questions and of what is drawn."""
     cpu: bool = False
     """Never use an accelerator."""
-    threads: Positive | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Of torch, on a processor; null: as many as it takes. Small models are fastest with 1."""
+    report_to: list[Reporter] = Field(default=[])
+    """Who is told what is logged, besides the run's folder: [wandb], [tensorboard] or others that transformers knows,
+    each with its package installed. tensorboard's files are in `runs` of the run's folder."""
 
 
 class RLRecipe(Settings):
@@ -253,9 +272,13 @@ class RLRecipe(Settings):
         return max(1, round(self.run.episodes * questions / self.rollout.questions))
 
     def resolve(self, path: str) -> str:
-        """A path of the recipe: what exists relative to the recipe's folder is meant before what the hub may have."""
-        local = self._path.resolve().parent / os.path.expanduser(path)
-        return str(local) if local.exists() else path
+        """A path of the recipe: what exists relative to the recipe's folder is meant first, then what exists here, then
+        what the hub may have."""
+        at = os.path.expanduser(path)
+        local = os.path.join(self._path.resolve().parent, at)
+        if os.path.exists(local):
+            return local
+        return os.path.abspath(at) if os.path.exists(at) else path
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, those that were not given too."""
@@ -292,9 +315,19 @@ def _contradictions(recipe: RLRecipe) -> Iterator[PydanticCustomError]:
         yield contradiction(("data",), "needs either `path` or `tasks`, and not both")
     if data.tasks is not None and policy.tiny is None:
         yield contradiction(("data", "tasks"), "is for a policy that is made on the spot: `policy.tiny`")
+    if policy.tiny is not None and "revision" in given_of(policy):
+        yield contradiction(("policy", "revision"), "means nothing with `tiny`")
+    for name in ("config", "split", "revision"):
+        if data.tasks is not None and name in given_of(data):
+            yield contradiction(("data", name), "means nothing with `tasks`")
+    if recipe.algorithm == "reinforce++" and policy.lora is not None and policy.lora.dropout:
+        yield contradiction(
+            ("policy", "lora", "dropout"),
+            f"is {policy.lora.dropout}; expected 0.0: `algorithm: reinforce++` turns dropout off",
+        )
     if reward.kind == "model" and reward.path is None:
         yield contradiction(("reward", "path"), "is missing: `kind: model` needs a reward model")
-    given = reward.model_fields_set
+    given = given_of(reward)
     judged = reward.kind == "rule" or reward.watch
     for name in ("mode", "bonus", "format", "overlong"):
         if reward.kind == "model" and name in given:
@@ -305,16 +338,30 @@ def _contradictions(recipe: RLRecipe) -> Iterator[PydanticCustomError]:
     for name in ("path", "revision", "load", "mean", "std", "watch"):
         if reward.kind == "rule" and name in given:
             yield contradiction(("reward", name), "means nothing with `kind: rule`")
-    if reward.overlong is not None and not 0 <= reward.overlong[0] < reward.overlong[1]:
-        yield contradiction(("reward", "overlong"), "must be [soft, hard, penalty] with 0 <= soft < hard")
+    if not judged and "skip_shown" in given_of(data):
+        yield contradiction(("data", "skip_shown"), "means nothing where no program is judged")
+    if reward.kind == "rule" and recipe.algorithm == "grpo" and "clip" in given:
+        yield contradiction(
+            ("reward", "clip"),
+            "means nothing with `kind: rule` and `algorithm: grpo`, where TRL does not clip",
+        )
+    if reward.overlong is not None:
+        soft, hard, _ = reward.overlong
+        if not (0 <= soft < hard and soft.is_integer() and hard.is_integer()):
+            yield contradiction(
+                ("reward", "overlong"),
+                "must be [soft, hard, penalty] with whole numbers of tokens, 0 <= soft < hard",
+            )
     yield from _bad_limits(reward)
     if recipe.algorithm == "rloo" and update.mean == "tokens":
         yield contradiction(
             ("update", "mean"), "is tokens; expected sequences: TRL's rloo has one ratio per completion"
         )
     for name in sorted(given_of(rollout)):
-        if name.startswith("vllm_") and not rollout.engine.startswith("vllm"):
+        if rollout.engine != VLLM_ENGINES.get(name, rollout.engine):
             yield contradiction(("rollout", name), f"means nothing with `engine: {rollout.engine}`")
+    if recipe.run.rollouts is not None and "episodes" in given_of(recipe.run):
+        yield contradiction(("run", "episodes"), "means nothing with `rollouts`")
     if rollout.engine != "generate" and recipe.run.cpu:
         yield contradiction(
             ("rollout", "engine"), f"is {rollout.engine}; expected generate where `cpu` is true"
@@ -324,8 +371,14 @@ def _contradictions(recipe: RLRecipe) -> Iterator[PydanticCustomError]:
 
 
 def given_of(settings: Settings) -> set[str]:
-    """Names of the settings that were given, not taken from defaults."""
-    return set(settings.model_fields_set)
+    """Names of the settings that are not at their defaults. To give a default says nothing, so nothing is ignored: a
+    recipe written out whole, as `--show` and a run's folder have it, can be read again."""
+    fields = type(settings).model_fields
+    return {
+        name
+        for name in settings.model_fields_set
+        if getattr(settings, name) != fields[name].get_default(call_default_factory=True)
+    }
 
 
 def _bad_limits(reward: RewardConfig) -> Iterator[PydanticCustomError]:
@@ -336,6 +389,10 @@ def _bad_limits(reward: RewardConfig) -> Iterator[PydanticCustomError]:
         if name not in names:
             hint = nearest(name, names) or "; there are " + ", ".join(names)
             yield contradiction(("reward", "limits", name), f"is no limit{hint}")
+            return
+        value = reward.limits[name]
+        if isinstance(getattr(Limits(), name), int) and not float(value).is_integer():
+            yield contradiction(("reward", "limits", name), f"is {value}; expected a whole number")
             return
     try:
         limits_of(reward)
@@ -364,7 +421,9 @@ def load_recipe(source: str | os.PathLike[str], changes: Sequence[str] = ()) -> 
 
     Args:
         source: a path, or the bare name of one that is shipped.
-        changes: settings put in the place of the file's, `rollout.questions=16` each; the value is read as YAML.
+        changes: settings put in the place of the file's, `rollout.questions=16` each; the value is read as YAML. A path
+            that exists where the command is run is made absolute.
+            `run.rollouts` takes the place of the file's `run.episodes` too, and the other way round.
 
     Raises:
         RecipeError: there is none, or it says something that cannot be; one line per mistake.
@@ -381,11 +440,11 @@ def parse_recipe(text: str, path: Path = Path("recipe.yaml"), changes: Sequence[
     """
     try:
         recipe = parse_settings(text, path, RLRecipe)
-    except RecipeError:
+    except RecipeError as error:
         # A change may be what makes the recipe whole: only if it is wrong with the changes too is it wrong.
         if not changes:
             raise
-        recipe = _changed(_plain(text, path), changes)
+        recipe = _changed(_plain(text, path), changes, str(error).splitlines())
     else:
         if changes:
             recipe = _changed(recipe.model_dump(by_alias=True, exclude_unset=True), changes)
@@ -403,7 +462,17 @@ def _plain(text: str, path: Path) -> dict[str, Any]:
     return dict(values)
 
 
-def _changed(values: dict[str, Any], changes: Sequence[str]) -> RLRecipe:
+def _changed(values: dict[str, Any], changes: Sequence[str], before: Sequence[str] = ()) -> RLRecipe:
+    """The recipe with other settings in it.
+
+    Args:
+        before: what is wrong without them, a line each. What is wrong with them too is not their fault.
+    """
+    named = {change.partition("=")[0].strip() for change in changes}
+    run = values.get("run")
+    for name, other in (("rollouts", "episodes"), ("episodes", "rollouts")):
+        if f"run.{name}" in named and f"run.{other}" not in named and isinstance(run, dict):
+            run.pop(other, None)
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals or not name.strip():
@@ -421,9 +490,20 @@ def _changed(values: dict[str, Any], changes: Sequence[str]) -> RLRecipe:
             raise RecipeError(f"--set {change}: the value is not YAML") from None
         if isinstance(group[last], str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", group[last]):
             group[last] = float(group[last])  # 5e-7, which YAML takes for text
+        if name.strip() in PATHS and isinstance(group[last], str):
+            # On the command line a path starts from where the command is run, not from the recipe's folder.
+            here = os.path.expanduser(group[last])
+            group[last] = os.path.abspath(here) if os.path.exists(here) else group[last]
     try:
         return parse_settings(yaml.safe_dump(values, sort_keys=False), Path("--set"), RLRecipe)
     except RecipeError as error:
         said = ", ".join(changes)
         lines = [re.sub(r"^--set:\d+: ", "", line) for line in str(error).splitlines()]
-        raise RecipeError("\n".join(f"with --set {said}: {line}" for line in lines)) from None
+        in_file = {_complaint(line): line for line in before}
+        lines = [in_file.get(line, f"with --set {said}: {line}") for line in lines]
+        raise RecipeError("\n".join(lines)) from None
+
+
+def _complaint(line: str) -> str:
+    """A mistake without its place, `recipe.yaml:12: `."""
+    return re.sub(r"^.*?:\d+: ", "", line)

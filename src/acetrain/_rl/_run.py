@@ -8,13 +8,13 @@
     OUT/start/            the policy and the questions, where the recipe has them made on the spot
 
 Going on is only possible with the same recipe: settings that decide what is learned must be equal; those that only
-decide how fast, or what is kept (`FREE`), may change.
+decide how fast, or what is kept (`FREE`), may change. A run that was refused before it trained leaves nothing behind.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from acedata import BadInput
+from acetrain._checkpoints import STATE, checkpoints, last_whole
 
 from ._data import Questions
 from ._recipe import RLRecipe
@@ -33,6 +34,7 @@ FREE = frozenset(
         "run.keep",
         "run.completions",
         "run.threads",
+        "run.report_to",
         "reward.workers",
         "reward.shared",
         "rollout.engine",
@@ -47,7 +49,21 @@ FREE = frozenset(
     }
 )
 _RECIPE = "recipe.yaml"
-_STATE = "trainer_state.json"
+START = "start"
+"""Where what is made on the spot lies in a run's folder."""
+FINAL, PARTIAL = "final", "final.partial"
+"""The finished model's folder, and where it is written."""
+# What a checkpoint has beside the model.
+_OF_THE_TRAINER = (
+    "optimizer*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*",
+    STATE,
+    "global_step*",
+    "latest",
+    "zero_to_*",
+)
 
 
 def settled(recipe: RLRecipe) -> dict[str, Any]:
@@ -63,53 +79,104 @@ def begin(recipe: RLRecipe, out: Path) -> None:
     """Makes a new run's folder.
 
     Raises:
-        BadInput: there is something already.
+        BadInput: there is something already, or the folder cannot be made.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         hint = "; --resume goes on with it" if (out / _RECIPE).exists() else ""
         raise BadInput(f"{out}: exists and is not empty{hint}")
-    out.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(settled(recipe), sort_keys=False)
-    (out / _RECIPE).write_text(text, encoding="utf-8")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _RECIPE).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{out}: no folder for a run: {error}") from error
 
 
-def go_on(recipe: RLRecipe, out: Path) -> tuple[Path | None, list[Path]]:
-    """Checks that a run can go on with this recipe.
+def forget(out: Path) -> None:
+    """Takes back `begin`, and what was made on the spot: the run was refused before it trained."""
+    shutil.rmtree(out / START, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (out / _RECIPE).unlink()
+        out.rmdir()  # only if it is empty
 
-    Returns:
-        The last whole checkpoint (None: start again), and the folders of broken ones.
+
+def check_same(recipe: RLRecipe, out: Path) -> None:
+    """Checks that a run was started with this recipe, but for settings that may change.
 
     Raises:
         BadInput: there is no run, or it was started with another recipe.
     """
     try:
         before = yaml.safe_load((out / _RECIPE).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"{out}: no run to go on with: {error}") from error
-    old, new = _flat(before), _flat(settled(recipe))
+    if not isinstance(before, dict):
+        raise BadInput(f"{out}: no run to go on with: {_RECIPE} is not a recipe")
+    old, new, may_change = _flat(before), _flat(settled(recipe)), free(recipe)
     for name in [*old, *new]:
-        if name not in FREE and old.get(name) != new.get(name):
+        if name not in may_change and old.get(name) != new.get(name):
+            why = "; with `mean: tokens` it decides what the loss is a mean over" if name in FREE else ""
             raise BadInput(
-                f"{out}: was started with {name}: {old.get(name)}, not {new.get(name)}; "
+                f"{out}: was started with {name}: {old.get(name)}, not {new.get(name)}{why}; "
                 "the same recipe goes on, another one wants another folder"
             )
-    broken: list[Path] = []
-    for folder in sorted(out.glob("checkpoint-*"), key=_number, reverse=True):
-        if _is_whole(folder):
-            return folder, broken
-        broken.append(folder)
-    return None, broken
+
+
+def free(recipe: RLRecipe) -> frozenset[str]:
+    """The settings that may change when a run goes on. The size of a micro-batch may not where it is a mean's."""
+    return FREE - {"update.device_batch"} if recipe.update.mean == "tokens" else FREE
+
+
+def go_on(recipe: RLRecipe, out: Path) -> tuple[Path | None, list[str]]:
+    """Checks that a run can go on with this recipe.
+
+    Returns:
+        The last whole checkpoint (None: start again), and a line for each that is not whole.
+
+    Raises:
+        BadInput: there is no run, or it was started with another recipe, or it has checkpoints and none is whole.
+    """
+    check_same(recipe, out)
+    checkpoint, passed_over = last_whole(out)
+    # A first checkpoint that was never finished costs nothing. To start again beside finished ones would delete them.
+    if checkpoint is None and any((folder / STATE).is_file() for folder in checkpoints(out)):
+        said = "\n".join(passed_over)
+        raise BadInput(
+            f"{said}\n{out}: no whole checkpoint to go on from; remove those named above to start again, "
+            "or start in another folder"
+        )
+    return checkpoint, passed_over
 
 
 def finished(out: Path) -> bool:
     """Whether the run has its model."""
-    return (out / "final" / "README.md").exists()
+    return (out / FINAL / "README.md").exists()
+
+
+def copy_model(checkpoint: Path, folder: Path) -> None:
+    """Copies the model of a run's last checkpoint to another folder: the run ended before it had saved its model.
+
+    Raises:
+        BadInput: DeepSpeed or FSDP wrote the checkpoint's weights in pieces alone.
+    """
+    if not any(checkpoint.glob("*.safetensors")):
+        raise BadInput(
+            f"{checkpoint}: every update was made, and the weights lie there in pieces alone: DeepSpeed's "
+            "zero_to_fp32.py joins them; with zero3_save_16bit_model they are saved whole too"
+        )
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(*_OF_THE_TRAINER), dirs_exist_ok=True)
+
+
+def seal(out: Path) -> None:
+    """The model is whole, with its card: it becomes the run's."""
+    shutil.rmtree(out / FINAL, ignore_errors=True)
+    (out / PARTIAL).rename(out / FINAL)
 
 
 def write_card(
     recipe: RLRecipe, out: Path, lines: Sequence[Mapping[str, Any]], questions: Questions, rollouts: int
 ) -> None:
-    """`final/README.md`: what the model is, what it was paid for, the last figures, all settings.
+    """The model's card: what it is, what it was paid for, the last figures, all settings.
 
     Args:
         lines: of the curve.
@@ -149,7 +216,7 @@ def write_card(
     )
     said.append(f"```yaml\n{yaml.safe_dump(values, sort_keys=False)}```\n")
     said.append("Versions: " + ", ".join(f"{name} {found}" for name, found in versions().items()) + ".\n")
-    (out / "final" / "README.md").write_text("\n".join(said), encoding="utf-8")
+    (out / PARTIAL / "README.md").write_text("\n".join(said), encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
@@ -161,20 +228,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _is_whole(folder: Path) -> bool:
-    # The trainer writes its state last.
-    try:
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("global_step") == _number(folder)
-
-
-def _number(folder: Path) -> int:
-    tail = os.path.basename(folder).rpartition("-")[2]
-    return int(tail) if tail.isdigit() else -1
 
 
 def _flat(values: Any, at: str = "") -> dict[str, Any]:

@@ -14,15 +14,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from acedata import BadInput
+from acetrain._checkpoints import step_of
+from acetrain._reward_model._recipe import check_reporters
 
 from ._curve import Curve, sentence
-from ._data import load_questions
+from ._data import Questions, load_questions
+from ._order import order_by_epoch
 from ._recipe import RLRecipe
-from ._reward import Scorer, make_reward
-from ._run import begin, finished, go_on, write_card
+from ._reward import ModelReward, Scorer, make_reward
+from ._run import (
+    FINAL,
+    PARTIAL,
+    START,
+    begin,
+    check_same,
+    copy_model,
+    finished,
+    forget,
+    go_on,
+    seal,
+    write_card,
+)
 
 Say = Callable[[str], None]
 
@@ -45,54 +62,61 @@ def train(
     processes, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
     tell: Say = say if first else lambda text: None
     _check_machine(recipe, processes)
+    check_reporters(recipe.run.report_to, "run.report_to")
     checkpoint: Path | None = None
     if resume:
+        check_same(recipe, out)
         if finished(out):
-            tell(f"{out / 'final'}: was finished before")
-            return out / "final"
-        checkpoint, broken = go_on(recipe, out)
-        for folder in broken:
-            tell(f"{folder}: not whole, passed over")
+            tell(f"{out / FINAL}: was finished before")
+            return out / FINAL
+        checkpoint, passed_over = go_on(recipe, out)
+        for line in passed_over:
+            tell(line)
         tell(f"going on from {checkpoint}" if checkpoint else "no checkpoint yet: from the start")
     elif first:
         begin(recipe, out)
     if recipe.run.threads is not None:
         torch.set_num_threads(recipe.run.threads)
-    place, source = _places(recipe, out, first, processes, tell)
-    tokenizer = _tokenizer(place, recipe)
-    questions = load_questions(recipe, source, tokenizer)
-    if questions.too_long:
-        tell(
-            f"{questions.too_long:,} of {questions.found:,} questions left out: "
-            f"prompts of more than {recipe.rollout.prompt_tokens} tokens"
-        )
-    if len(questions.rows) < recipe.rollout.questions:
-        raise BadInput(
-            f"{source}: {len(questions.rows)} questions, fewer than one rollout's {recipe.rollout.questions}"
-        )
-    rollouts = recipe.rollouts(len(questions.rows))
+    done = 0 if checkpoint is None else step_of(checkpoint) or 0
     with ExitStack() as stack:
         # TRL asks for an option that transformers is about to rename.
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
-        reward = make_reward(recipe, scorer)
-        stack.callback(reward.close)
-        trainer = _trainer(recipe, out, place, tokenizer, questions.rows, reward, rollouts, processes)
-        done = 0 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
+        try:
+            place, source = _places(recipe, out, first, processes, tell)
+            tokenizer = _tokenizer(place, recipe)
+            questions = _questions(recipe, source, tokenizer, tell)
+            rollouts = recipe.rollouts(len(questions.rows))
+            trainer = None
+            # A run that made its last update has only its model to save: the trainer would make one update more.
+            if done < rollouts * recipe.updates_per_rollout:
+                reward = make_reward(recipe, scorer)
+                stack.callback(reward.close)
+                if isinstance(reward, ModelReward):
+                    reward.check(questions.rows, source)
+                trainer = _trainer(recipe, out, place, tokenizer, questions.rows, reward, rollouts, processes)
+        except BaseException:
+            if first and not resume:
+                forget(out)
+            raise
         curve = Curve(out, recipe.name, rollouts, recipe.updates_per_rollout, upto=done) if first else None
-        if curve is not None:
-            trainer.add_callback(_Drawing(curve, rollouts, tell))
         tell(
             f"{recipe.name}: {recipe.algorithm}, {rollouts} rollouts of {recipe.rollout.questions} questions × "
             f"{recipe.rollout.programs} programs, {recipe.updates_per_rollout} updates each; {out}/curve.html"
         )
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        trainer.save_model(str(out / "final"))
+        if trainer is not None:
+            if curve is not None:
+                trainer.add_callback(_Drawing(curve, rollouts, tell))
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            trainer.save_model(str(out / PARTIAL))
+        elif first and checkpoint is not None:
+            copy_model(checkpoint, out / PARTIAL)
         if curve is not None:
-            tokenizer.save_pretrained(out / "final")
+            tokenizer.save_pretrained(out / PARTIAL)
             write_card(recipe, out, curve.lines, questions, rollouts)
+            seal(out)
             curve.draw(done=True)
-    return out / "final"
+    return out / FINAL
 
 
 class _Drawing(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
@@ -122,7 +146,7 @@ def _check_machine(recipe: RLRecipe, processes: int) -> None:
 def _places(recipe: RLRecipe, out: Path, first: bool, processes: int, tell: Say) -> tuple[str, str]:
     """Where the policy and the questions are; what is to be made on the spot is made."""
     policy, data = recipe.policy, recipe.data
-    start = out / "start"
+    start = out / START
     if policy.tiny is not None and first:
         from ._tiny import make_policy, make_tasks
 
@@ -141,11 +165,25 @@ def _places(recipe: RLRecipe, out: Path, first: bool, processes: int, tell: Say)
     )
 
 
+def _questions(recipe: RLRecipe, source: str, tokenizer: Any, tell: Say) -> Questions:
+    questions = load_questions(recipe, source, tokenizer)
+    if questions.too_long:
+        tell(
+            f"{questions.too_long:,} of {questions.found:,} questions left out: "
+            f"prompts of more than {recipe.rollout.prompt_tokens} tokens"
+        )
+    if len(questions.rows) < recipe.rollout.questions:
+        raise BadInput(
+            f"{source}: {len(questions.rows)} questions, fewer than one rollout's {recipe.rollout.questions}"
+        )
+    return questions
+
+
 def _tokenizer(place: str, recipe: RLRecipe) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=recipe.policy.revision, padding_side="left")
     except (OSError, ValueError) as error:
-        raise BadInput(f"{place}: no policy there: {error}") from error
+        raise BadInput(f"{place}: no policy there: {' '.join(str(error).split())}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -174,17 +212,36 @@ def _trainer(
             task_type="CAUSAL_LM",
         )
     kind, config = _kind(recipe)
-    trainer = kind(
-        model=place,
-        reward_funcs=reward,
-        args=config(**_arguments(recipe, out, rollouts, processes)),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        peft_config=peft_config,
-    )
+    arguments = config(**_arguments(recipe, out, rollouts, processes))
+    _check_writes_text(place, recipe)
+    try:
+        trainer = kind(
+            model=place,
+            reward_funcs=reward,
+            args=arguments,
+            train_dataset=rows,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+        )
+    # Files that are missing or cut, layers or an attention that the model has not got, packages that are missing.
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise BadInput(f"{place}: cannot be trained: {' '.join(str(error).split())[:400]}") from error
+    order_by_epoch(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda *args, **rest: None  # the model's card is ours
     return trainer
+
+
+def _check_writes_text(place: str, recipe: RLRecipe) -> None:
+    """A classifier would be loaded, and fail at the first rollout."""
+    try:
+        config = AutoConfig.from_pretrained(place, revision=recipe.policy.revision)
+    except (OSError, ValueError):
+        return  # said by the trainer, or it knows better
+    for name in config.architectures or ():
+        known = getattr(transformers, name, None)
+        if known is not None and hasattr(known, "can_generate") and not known.can_generate():
+            raise BadInput(f"{place}: is a {name}, which writes no text; a policy is a causal language model")
 
 
 def _kind(recipe: RLRecipe) -> tuple[Any, Any]:
@@ -206,7 +263,7 @@ def _arguments(recipe: RLRecipe, out: Path, rollouts: int, processes: int) -> di
         "seed": run.seed,
         "use_cpu": run.cpu,
         "bf16": not run.cpu,
-        "report_to": "none",
+        "report_to": list(run.report_to),
         "disable_tqdm": True,
         "logging_steps": recipe.updates_per_rollout,
         "save_strategy": "steps",
