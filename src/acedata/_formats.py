@@ -66,6 +66,7 @@ _FRAME = (
     "and passes corresponding tests:"
 )
 _PREFILL = f"{_FRAME}\n```python"
+_CALLED = "\n\nThe function must be called `{}`."
 
 
 def _alone(question: str, tests: Sequence[str], entry_point: str | None) -> str:
@@ -75,7 +76,7 @@ def _alone(question: str, tests: Sequence[str], entry_point: str | None) -> str:
 def _named(question: str, tests: Sequence[str], entry_point: str | None) -> str:
     if entry_point is None:
         return question
-    return f"{question}\n\nThe function must be called `{entry_point}`."
+    return f"{question}{_CALLED.format(entry_point)}"
 
 
 def _docstring(question: str, tests: Sequence[str]) -> str:
@@ -236,6 +237,13 @@ def question_messages(
         {"role": "system", "content": _ROLE},
         {"role": "user", "content": _TASK.format(given=given)},
     )
+
+
+def rl_question(prompt: str) -> str:
+    """The question of a prompt in the format `rl-0` or `rl-0-named`: `render` backwards."""
+    text, called, rest = prompt.rpartition(_CALLED.partition("{}")[0])
+    name = rest.removesuffix(_CALLED.partition("{}")[2])
+    return text if called and name != rest and name.isidentifier() else prompt
 
 
 PAIR_FORMAT = "pair-1"

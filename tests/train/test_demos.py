@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from acedata import BadInput
 from acesandbox import Asserts, Sandbox
 from acetrain import RuleReward
 from acetrain._cli import main
@@ -202,9 +203,27 @@ def test_an_interrupted_run_leaves_what_was_done_and_goes_on_from_there(tmp_path
     assert _runs.run(demonstration, [1, 2, 3], rl.QUICK, tmp_path, say=said.append) == 1
     assert ran == [1, 2, 2, 3]
     assert any(text.startswith("MISSED") and "3" in text for text in said)
-    # Other settings are another run.
-    assert _runs.run(demonstration, [1, 2], rl.FULL, tmp_path, say=said.append) == 0
-    assert ran == [1, 2, 2, 3, 1, 2]
+    # Other settings are another run, for which these seeds are not given up, whichever seed it is to be.
+    for seeds in ([1, 2], [4]):
+        with pytest.raises(BadInput, match=r"seed-1\.json: was finished with other settings.* --out"):
+            _runs.run(demonstration, seeds, rl.FULL, tmp_path, say=said.append)
+    assert ran == [1, 2, 2, 3] and (tmp_path / "table.md").read_text() == "1 2 3\n"
+    # What was not finished is.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "seed-1.json").write_text('{"settings": {}, "done": false}')
+    assert _runs.run(demonstration, [1], rl.FULL, tmp_path / "other", say=said.append) == 0
+
+
+@pytest.mark.parametrize("name", ["rm", "rl", "forging"])
+def test_a_quick_run_has_a_folder_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from acetrain.demos import reward_model
+
+    places: list[Path] = []
+    module = {"rm": reward_model, "rl": rl, "forging": forging}[name]
+    monkeypatch.setattr(module, "main", lambda seeds, settings, out, check: places.append(out) or 0)
+    for words in ([], ["--quick"], ["--quick", "--out", "mine"]):
+        assert main(["demo", name, *words]) == 0
+    assert places == [Path(f"demo-{name}"), Path(f"demo-{name}-quick"), Path("mine")]
 
 
 @pytest.mark.slow

@@ -103,9 +103,7 @@ def test_loss_and_gradients_are_bradley_terrys(tmp_path: Path, scale: float | No
     """One batch through TRL's collator and loss, padded, in float64; against rows one by one, unpadded, and the formula
     −mean log σ(chosen − rejected − margin) with its derivative in NumPy."""
     model = classifier().double()
-    trainer = make_trainer(
-        model, tokenizer(), PAIRS, TINY, tmp_path, margin_scale=scale, save=False, progress=False
-    )
+    trainer = make_trainer(model, tokenizer(), PAIRS, TINY, tmp_path, margin_scale=scale, save=False)
     rows = [trainer.train_dataset[place] for place in range(4)]
     batch = trainer.data_collator(rows)
     if scale is not None:
@@ -143,7 +141,7 @@ def test_loss_and_gradients_are_bradley_terrys(tmp_path: Path, scale: float | No
 def test_a_margin_is_in_the_loss(tmp_path: Path) -> None:
     def loss(scale: float | None) -> float:
         trainer = make_trainer(
-            classifier(), tokenizer(), PAIRS, TINY, tmp_path, margin_scale=scale, save=False, progress=False
+            classifier(), tokenizer(), PAIRS, TINY, tmp_path, margin_scale=scale, save=False
         )
         return float(
             trainer.compute_loss(
@@ -504,9 +502,6 @@ def test_a_stopped_training_goes_on_to_the_same_model(exported: Path, tmp_path: 
     assert steps == [5, 10]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*gradient_checkpointing.* is deprecated:FutureWarning"
-)  # peft 0.21's word
 def test_an_adapter_with_a_margin_is_trained_saved_and_merged(
     trained: Path, exported: Path, tmp_path: Path
 ) -> None:

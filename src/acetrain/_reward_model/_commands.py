@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-DONE = 0
+if TYPE_CHECKING:
+    from .._json_lines import Line
+
+DONE, FOUND = 0, 1
 AT_A_TIME = 1024
 
 rm_app = typer.Typer(
@@ -62,7 +68,8 @@ def train(
     report = run(read, out, prepare=prepare, resume=resume, say=_say)
     if report is not None:
         _print(terminal(report))
-    _say(f"written to {out}")
+    if os.environ.get("RANK", "0") == "0":
+        _say(f"written to {out}")
     return DONE
 
 
@@ -85,10 +92,12 @@ def score(
     dtype: Dtype = "float32",
     device: Device = None,
 ) -> int:
-    """Score answers: a JSON line each, with the row's names and `score`."""
+    """Score answers: a JSON line each, with the row's names and `score`, null where that is no finite number."""
     from .._json_lines import json_lines
     from ._model import RewardModel
+    from ._quiet import quiet
 
+    quiet()
     rows = json_lines(file)
     first = next(rows, None)  # a file that cannot be read is found before a model is loaded
     loaded = RewardModel.load(
@@ -101,23 +110,27 @@ def score(
         batch_tokens=batch_tokens,
     )
     _say(f"{model}: format {loaded.form.format}, template {loaded.form.template}, bias {loaded.bias:.6g}")
-    batch: list[tuple[dict[str, Any], Any]] = []
-    count = 0
+    count = unknown = 0
     while first is not None:
-        batch = [(first[1], _conversation(loaded, *first))]
-        for place, row in rows:
-            batch.append((row, _conversation(loaded, place, row)))
+        batch = [first]
+        for line in rows:
+            batch.append(line)
             if len(batch) == AT_A_TIME:
                 break
-        for (row, _), value in zip(batch, loaded.score([one for _, one in batch]), strict=True):
+        for (_, row), value in zip(batch, _scores(loaded, batch), strict=True):
             said = {name: row[name] for name in ("id", "task_id", "index", "_identifier") if name in row}
-            print(json.dumps({**said, "score": value}))
+            print(json.dumps({**said, "score": value if math.isfinite(value) else None}))
+            unknown += not math.isfinite(value)
         count += len(batch)
         first = next(rows, None)
     _say(
         f"{count:,} scored" + (f", {loaded.cut:,} cut to {loaded.max_length:,} tokens" if loaded.cut else "")
     )
-    return DONE
+    if unknown:
+        _say(
+            f"{model}: {unknown:,} of {count:,} scores are no finite numbers (null): its weights are damaged"
+        )
+    return FOUND if unknown else DONE
 
 
 @rm_app.command("convert")
@@ -138,7 +151,9 @@ def convert(
     if to not in ("classification", "published"):
         raise typer.BadParameter('must be "classification" or "published"', param_hint="--to")
     from ._model import convert_model
+    from ._quiet import quiet
 
+    quiet()
     kind: Any = to
     for note in convert_model(model, out, kind, lm_head=lm_head, format=format, template=template):
         _say(note)
@@ -157,8 +172,9 @@ def report(
         str | None, typer.Option(metavar="PATH", help="other pairs: all of them are scored")
     ] = None,
     max_length: Annotated[
-        int, typer.Option(min=16, metavar="N", help="with --pairs: longer texts are cut")
-    ] = 2048,
+        int | None,
+        typer.Option(min=16, metavar="N", help="with --pairs: longer texts are cut; default: 2048"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="report.json, .md and .svg")] = None,
     dtype: Dtype = "float32",
     device: Device = None,
@@ -167,20 +183,29 @@ def report(
     from acedata._errors import BadInput
 
     from ._model import RewardModel
-    from ._pairs import Counts, read_pairs, tokenize
+    from ._pairs import Counts, none_left, read_pairs, tokenize
+    from ._quiet import quiet
     from ._recipe import load_recipe
     from ._report import HELD_OUT, make_report, terminal, write_report
 
-    loaded = RewardModel.load(model, dtype=dtype, device=device)
-    counts = Counts()
-    if pairs is not None:
-        everything, held = read_pairs(pairs, loaded.form, 0.0, counts)
-        held, too_long, of = [*everything, *held], "truncate", f"all pairs of {pairs}"
-    else:
+    quiet()
+    data = None
+    if pairs is None:
+        if max_length is not None:
+            raise typer.BadParameter("goes with --pairs; a recipe has its own", param_hint="--max-length")
         file = recipe or Path(model).parent / "recipe.yaml"
         if not file.is_file():
             raise BadInput(f"{file}: there is no such recipe; name it with --recipe, or pairs with --pairs")
         data = load_recipe(file)
+    elif recipe is not None:
+        raise typer.BadParameter("means nothing with --pairs, all of which are scored", param_hint="--recipe")
+    loaded = RewardModel.load(model, dtype=dtype, device=device)
+    counts = Counts()
+    if data is None:
+        everything, held = read_pairs(str(pairs), loaded.form, 0.0, counts)
+        held, too_long, of = [*everything, *held], "truncate", f"all pairs of {pairs}"
+        limit = max_length or 2048
+    else:
         found = data.data
         _, held = read_pairs(
             data.resolve(found.path),
@@ -191,12 +216,12 @@ def report(
             revision=found.revision,
             limit=found.limit,
         )
-        max_length, too_long, of = found.max_length, found.too_long, HELD_OUT
+        limit, too_long, of = found.max_length, found.too_long, HELD_OUT
     if not held:
         raise BadInput(f"{pairs}: there is no pair" if pairs else "no pair is held out")
-    tokens = tokenize(held, loaded.tokenizer, loaded.form, max_length, too_long, counts, "scored")
+    tokens = tokenize(held, loaded.tokenizer, loaded.form, limit, too_long, counts, "scored")
     if not len(tokens):
-        raise BadInput(f"{of}: every one is over {max_length} tokens")
+        raise BadInput(f"{of}: {none_left(counts, limit)}")
     for line in counts.lines():
         _say(line)
     made = make_report(loaded, tokens, counts, of=of)
@@ -210,6 +235,29 @@ def report(
 def _absolute(path: str | None) -> str | None:
     """A path of the command line means the folder the command is run in; what is not there may be on the hub."""
     return str(Path(path).absolute()) if path is not None and Path(path).exists() else path
+
+
+def _scores(model: Any, lines: Sequence[Line]) -> list[float]:
+    """A score each. Raises BadInput with the place of a line that has none."""
+    from acedata._errors import BadInput
+
+    from ._forms import HALF_A_CHARACTER, is_text, token_ids, whole_text
+
+    texts = []
+    for place, row in lines:
+        conversation = _conversation(model, place, row)
+        try:
+            texts.append(whole_text(model.tokenizer, model.form.template, conversation))
+        except BadInput as error:
+            raise BadInput(f"{place}: {error}") from error
+        if not is_text(texts[-1]):
+            raise BadInput(f"{place}: {HALF_A_CHARACTER}")
+    ids = token_ids(model.tokenizer, texts)
+    for (place, _), tokens in zip(lines, ids, strict=True):
+        if not tokens:
+            raise BadInput(f"{place}: the text is empty: there is no token to score")
+    scores: list[float] = model.score_ids(ids)
+    return scores
 
 
 def _conversation(model: Any, place: str, row: dict[str, Any]) -> Any:

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from acedata._errors import BadInput
+from acetrain._finite import finite
 
 from ._forms import KEY, Form
 
@@ -83,28 +85,69 @@ def inspect(folder: Path) -> Stored:
         BadInput: no reward model, or one in files that are not read.
     """
     if (folder / "adapter_config.json").is_file():
+        base_of_adapter(folder)
         return Stored(folder, "adapter", *_said(folder / BESIDE, _json(folder / BESIDE, missing={})))
     config = _json(folder / "config.json")
-    names = config.get("architectures") or []
-    if any(str(name).endswith("ForSequenceClassification") for name in names):
-        return Stored(folder, "classification", *_said(folder / "config.json", config.get(KEY) or {}))
+    names = _architectures(config, folder / "config.json")
     keys = where_weights(folder)
+    if any(name.endswith("ForSequenceClassification") for name in names):
+        if SCORE in keys:
+            _check_head(folder, SCORE)
+        return Stored(folder, "classification", *_said(folder / "config.json", config.get(KEY) or {}))
     if HEAD_WEIGHT in keys:
+        _check_head(folder, HEAD_WEIGHT)
         tensor = read_tensor(folder, HEAD_BIAS) if HEAD_BIAS in keys else None
-        bias = float(tensor.float().reshape(-1)[0]) if tensor is not None else 0.0
+        if tensor is not None and tensor.numel() != 1:
+            raise BadInput(f"{folder}: {HEAD_BIAS} is {tuple(tensor.shape)}, not one number")
         form, _ = _said(folder / "config.json", config.get(KEY) or {})
-        return Stored(folder, "published", form, bias)
+        return Stored(folder, "published", form, 0.0 if tensor is None else float(tensor.float().item()))
     raise BadInput(
-        f"{folder}: is no reward model: its architecture is {', '.join(map(str, names)) or 'not named'}, "
+        f"{folder}: is no reward model: its architecture is {', '.join(names) or 'not named'}, "
         f"and its weights hold no {HEAD_WEIGHT}"
     )
 
 
+def base_of_adapter(folder: Path) -> str:
+    """The model that an adapter is for.
+
+    Raises:
+        BadInput: the adapter is none of a reward model, or its files cannot be read.
+    """
+    path = folder / "adapter_config.json"
+    config = _json(path)
+    if config.get("task_type") != "SEQ_CLS":
+        raise BadInput(
+            f"{path}: is no reward model's: task_type is {config.get('task_type')!r}; expected 'SEQ_CLS'"
+        )
+    named = config.get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise BadInput(f"{path}: names no base model")
+    heads = [name for name in where_weights(folder) if name.endswith(SCORE)]
+    if not heads:
+        raise BadInput(f"{folder}: the adapter's weights hold no head: no tensor's name ends in {SCORE}")
+    for head in heads:
+        _check_head(folder, head)
+    return named
+
+
+def _architectures(config: dict[str, Any], path: Path) -> list[str]:
+    names = config.get("architectures") or []
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise BadInput(f"{path}: architectures is {names!r:.80}; expected a list of names")
+    return names
+
+
+def _check_head(folder: Path, name: str) -> None:
+    shape = shape_of(folder, name)
+    if len(shape) != 2 or shape[0] != 1:
+        raise BadInput(f"{folder}: {name} is {shape}, not that of one score: (1, width)")
+
+
 def _said(path: Path, values: Any) -> tuple[Form, float]:
-    if not isinstance(values, dict) or not isinstance(values.get("bias", 0.0), (int, float)):
-        raise BadInput(f"{path}: {KEY} must be an object with a number `bias`")
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: {KEY} must be an object, not {type(values).__name__}")
     try:
-        return Form.from_dict(values), float(values.get("bias", 0.0))
+        return Form.from_dict(values), finite(values.get("bias", 0.0), f"bias of {KEY}")
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
 
@@ -137,6 +180,45 @@ def read_tensor(folder: Path, name: str) -> Any:
         return opened.get_tensor(name)
 
 
+def shape_of(folder: Path, name: str) -> tuple[int, ...]:
+    """The shape of one tensor of a folder, which is not read. Raises BadInput where it is not there."""
+    from safetensors import safe_open
+
+    file = where_weights(folder).get(name)
+    if file is None:
+        raise BadInput(f"{folder}: has no tensor {name}")
+    with safe_open(file, "pt") as opened:
+        return tuple(opened.get_slice(name).get_shape())
+
+
+@contextmanager
+def made(out: Path) -> Iterator[Path]:
+    """A place to write a model to, whose files come into `out` when all are there; after an error nothing is left.
+
+    The place is in `out`, which may be another disk than the folder around it. `config.json` comes last: without one, a
+    folder is no model.
+
+    Raises:
+        BadInput: `out` holds something.
+    """
+    part = out / ".part"
+    if out.exists() and (not out.is_dir() or any(path != part for path in out.iterdir())):
+        raise BadInput(f"{out}: exists and is not empty")
+    there = out.exists()
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a conversion that was killed
+        part.mkdir(parents=True)
+        yield part
+        for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
+            file.rename(out / file.name)
+        part.rmdir()
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if not there:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
 def convert(
     stored: Stored, out: Path, to: Kind, *, form: Form | None = None, lm_head: Path | None = None
 ) -> list[str]:
@@ -144,7 +226,7 @@ def convert(
 
     Args:
         stored: `published` or `classification`.
-        out: the folder to make; must be empty or not exist.
+        out: the folder that gets the files (`made`).
         to: `classification` or `published`.
         form: what the model wants, where the source does not say.
         lm_head: for `published`: a folder whose `lm_head.weight` is put in, since a classifier has none. Scores do not
@@ -154,7 +236,7 @@ def convert(
         What a reader should know.
 
     Raises:
-        BadInput: the source is not of another form, or `out` holds something.
+        BadInput: the source is not of another form, or `lm_head` is of another model; nothing is written then.
     """
     if stored.kind == "adapter":
         raise BadInput(
@@ -162,13 +244,12 @@ def convert(
         )
     if stored.kind == to:
         raise BadInput(f"{stored.folder}: is in the form {to} already")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput(f"{out}: exists and is not empty")
-    out.mkdir(parents=True, exist_ok=True)
     form = form or stored.form
-    notes = _weights(stored, out, to, lm_head)
     config = _json(stored.folder / "config.json")
-    _rename_architecture(config, to)
+    _rename_architecture(config, to, stored.folder / "config.json")
+    if lm_head is not None:
+        _check_lm_head(stored, lm_head)
+    notes = _weights(stored, out, to, lm_head)
     config[KEY] = {**form.to_dict(), "bias": stored.bias}
     if to == "classification":
         config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "num_labels": 1}
@@ -190,6 +271,17 @@ def convert(
         ):
             shutil.copyfile(file, out / file.name)
     return notes
+
+
+def _check_lm_head(stored: Stored, lm_head: Path) -> None:
+    """Every token that goes in has one row in the head that comes out."""
+    embeddings = [name for name in where_weights(stored.folder) if name.endswith("embed_tokens.weight")]
+    expected = shape_of(stored.folder, embeddings[0]) if embeddings else None
+    found = shape_of(lm_head, "lm_head.weight")
+    if expected is not None and found != expected:
+        raise BadInput(
+            f"{lm_head}: lm_head.weight is {found}; expected {expected}, as the model's embeddings"
+        )
 
 
 def _weights(stored: Stored, out: Path, to: Kind, lm_head: Path | None) -> list[str]:
@@ -243,12 +335,12 @@ def _weights(stored: Stored, out: Path, to: Kind, lm_head: Path | None) -> list[
     return notes
 
 
-def _rename_architecture(config: dict[str, Any], to: Kind) -> None:
-    names = config.get("architectures") or []
+def _rename_architecture(config: dict[str, Any], to: Kind, path: Path) -> None:
+    names = _architectures(config, path)
     if not names:
-        raise BadInput("config.json names no architecture")
+        raise BadInput(f"{path}: names no architecture")
     stem = (
-        str(names[0])
+        names[0]
         .removesuffix("ForSequenceClassification")
         .removesuffix("ForCausalLM")
         .removesuffix("ForCausalRM")
@@ -266,7 +358,7 @@ def _pad_id(folder: Path) -> int | None:
 
     try:
         found = AutoTokenizer.from_pretrained(folder).pad_token_id
-    except (OSError, ValueError):
+    except Exception:  # none, or one that cannot be read, for which the libraries have many kinds of errors
         return None
     return None if found is None else int(found)
 
@@ -299,10 +391,13 @@ scores = model.score_programs(question, programs, tests=tests)
 {listed}"""
 
 
-def _json(path: Path, missing: Any = None) -> Any:
+def _json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
     if missing is not None and not path.is_file():
         return missing
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: must be an object, not {type(values).__name__}")
+    return values

@@ -28,6 +28,8 @@ from acedata._errors import BadInput
 from acedata._extract import extract_code
 from acedata._formats import answer_text, pair_question, render
 
+from ._quiet import told
+
 FORMATS = ("pair-1", "raw")
 TEMPLATES = ("chat", "plain")
 KEY = "acetrain_reward"
@@ -103,23 +105,48 @@ def whole_text(tokenizer: Any, template: str, conversation: Conversation) -> str
         return conversation
     if template == "plain":
         return "".join(str(message["content"]) for message in conversation) + (tokenizer.eos_token or "")
-    if not tokenizer.chat_template:
-        raise BadInput("the tokenizer has no chat template; the model's template must be plain")
-    return str(tokenizer.apply_chat_template([dict(one) for one in conversation], tokenize=False))
+    return _in_template(tokenizer, [dict(one) for one in conversation])
 
 
 def question_text(tokenizer: Any, template: str, question: str) -> str:
     """How the text of a conversation that begins with this question begins."""
     if template == "plain":
         return question
-    asked = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+    return _in_template(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)
+
+
+def _in_template(tokenizer: Any, chat: list[dict[str, str]], **options: Any) -> str:
+    if not tokenizer.chat_template:
+        raise BadInput("the tokenizer has no chat template; the model's template must be plain")
+    try:
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, **options))
+    except Exception as error:  # a template is a program: it raises what it likes
+        raise BadInput(f"the tokenizer's chat template does not take it: {told(error)}") from error
+
+
+def is_text(text: str) -> bool:
+    """Whether a str is text that has tokens: half of a surrogate pair, which JSON can hold, is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+HALF_A_CHARACTER = r"holds half of a surrogate pair (\ud800 to \udfff), which is no character"
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts in which everything special is written out already."""
+    """Token ids of texts in which everything special is written out already.
+
+    Raises:
+        BadInput: one is no text.
+    """
     if not texts:
         return []
+    for number, text in enumerate(texts):
+        if not is_text(text):
+            raise BadInput(f"text {number} {HALF_A_CHARACTER}")
     ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return ids
 

@@ -11,20 +11,31 @@ scores of one text in two batches differ by hundredths of their spread.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from acedata._errors import BadInput
 
-from ._files import HEAD_WEIGHT, Kind, Stored, card, convert, fetched, inspect, read_tensor
+from ._files import (
+    HEAD_WEIGHT,
+    Kind,
+    Stored,
+    base_of_adapter,
+    card,
+    convert,
+    fetched,
+    inspect,
+    made,
+    read_tensor,
+)
 from ._forms import KEY, Conversation, Form, messages, token_ids, whole_text
+from ._quiet import told, without_loading_report, without_old_names
 
+DTYPES = ("float32", "bfloat16", "float16")
 BATCH_TOKENS = 16_384
 """Tokens of one forward pass, padding included."""
 
@@ -89,18 +100,16 @@ class RewardModel:
             batch_tokens: tokens of one forward pass.
 
         Raises:
-            BadInput: there is no reward model there.
+            BadInput: there is no reward model there, or it cannot be loaded so.
         """
         import torch
 
+        if dtype not in DTYPES:
+            raise BadInput(f"dtype {dtype!r} is not one that is scored in; expected {', '.join(DTYPES)}")
+        device = _device(device)
         stored = inspect(fetched(os.fspath(path), revision))
-        chosen = getattr(torch, dtype, None)
-        if not isinstance(chosen, torch.dtype):
-            raise BadInput(f"dtype {dtype!r} is no type of torch; expected float32, bfloat16 or float16")
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model, tokenizer = _loaded(stored, chosen, device)
         form = Form(format or stored.form.format, template or stored.form.template)
+        model, tokenizer = _loaded(stored, getattr(torch, dtype), device)
         return cls(
             model, tokenizer, form=form, bias=stored.bias, max_length=max_length, batch_tokens=batch_tokens
         )
@@ -114,9 +123,14 @@ class RewardModel:
                 business (`score_programs` takes care of both).
 
         Raises:
-            BadInput: a text without a token.
+            BadInput: one of them is no text, has no token, or is no chat that the template takes.
         """
-        texts = [whole_text(self.tokenizer, self.form.template, one) for one in conversations]
+        texts = []
+        for number, one in enumerate(conversations):
+            try:
+                texts.append(whole_text(self.tokenizer, self.form.template, one))
+            except BadInput as error:
+                raise BadInput(f"conversation {number}: {error}") from error
         ids = token_ids(self.tokenizer, texts)
         for number, tokens in enumerate(ids):
             if not tokens:
@@ -231,21 +245,37 @@ def convert_model(
         What a reader should know.
 
     Raises:
-        BadInput: there is no reward model there, or it cannot have that form.
+        BadInput: there is no reward model there, it cannot have that form, or `out` holds something. Nothing is left of
+            what was written then.
     """
     stored = inspect(fetched(os.fspath(path)))
     form = Form(format or stored.form.format, template or stored.form.template)
     place = Path(out)
-    if stored.kind == "adapter" and to == "classification":
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise BadInput(f"{place}: exists and is not empty")
-        merged = RewardModel.load(path, dtype="float32", device="cpu")
-        merged.form = form
-        merged.save(place)
-        return ["the adapter was merged in float32"]
-    notes = convert(stored, place, to, form=form, lm_head=None if lm_head is None else fetched(lm_head))
-    (place / "README.md").write_text(card(place.name, form, to, notes), encoding="utf-8")
+    with made(place) as part:
+        if stored.kind == "adapter" and to == "classification":
+            merged = RewardModel.load(path, dtype="float32", device="cpu")
+            merged.form = form
+            merged.save(part)
+            notes = ["the adapter was merged in float32"]
+        else:
+            head = None if lm_head is None else fetched(lm_head)
+            notes = convert(stored, part, to, form=form, lm_head=head)
+        (part / "README.md").write_text(card(place.name, form, to, notes), encoding="utf-8")
     return notes
+
+
+def _device(name: str | None) -> str:
+    """Where a model is put; "auto" is transformers' to say."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "auto":
+        try:
+            torch.zeros(1, device=name).item()
+        except Exception as error:  # each kind of device has errors of its own
+            raise BadInput(f"device {name!r} cannot be used on this machine: {told(error)}") from error
+    return name
 
 
 def _loaded(stored: Stored, dtype: Any, device: str) -> tuple[Any, Any]:
@@ -253,18 +283,30 @@ def _loaded(stored: Stored, dtype: Any, device: str) -> tuple[Any, Any]:
 
     def classifier(folder: str) -> tuple[Any, set[str]]:
         where = {"device_map": "auto"} if device == "auto" else {}
-        with _quiet():
-            model, said = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, dtype=dtype, output_loading_info=True, **where
+        # What may come of a file that is not what it should be is listed nowhere.
+        try:
+            with without_loading_report():
+                model, said = AutoModelForSequenceClassification.from_pretrained(
+                    folder, num_labels=1, dtype=dtype, output_loading_info=True, **where
+                )
+            model = model if device == "auto" else model.to(device)
+        except Exception as error:
+            raise BadInput(f"{folder}: cannot be loaded: {told(error)}") from error
+        if not hasattr(model, "score"):
+            raise BadInput(
+                f"{folder}: {type(model).__name__} has another head than `score`, which is not read"
             )
-        return model if device == "auto" else model.to(device), set(said["missing_keys"])
+        return model, set(said["missing_keys"])
 
     if stored.kind == "adapter":
         from peft import PeftModel
 
-        base = _json_base(stored.folder)
-        model, _ = classifier(str(fetched(base)))
-        model = PeftModel.from_pretrained(model, str(stored.folder)).merge_and_unload()
+        model, _ = classifier(str(fetched(base_of_adapter(stored.folder))))
+        try:
+            with without_old_names():
+                model = PeftModel.from_pretrained(model, str(stored.folder)).merge_and_unload()
+        except Exception as error:
+            raise BadInput(f"{stored.folder}: cannot be loaded: {told(error)}") from error
     else:
         model, missing = classifier(str(stored.folder))
         if stored.kind == "published":
@@ -282,31 +324,8 @@ def _loaded(stored: Stored, dtype: Any, device: str) -> tuple[Any, Any]:
             raise BadInput(f"{stored.folder}: the weights lack {', '.join(sorted(missing)[:5])}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(stored.folder)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{stored.folder}: has no tokenizer: {error}") from error
+    except Exception as error:
+        raise BadInput(f"{stored.folder}: has no tokenizer: {told(error)}") from error
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
-
-
-def _json_base(folder: Path) -> str:
-    import json
-
-    named = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
-        "base_model_name_or_path"
-    )
-    if not isinstance(named, str) or not named:
-        raise BadInput(f"{folder}/adapter_config.json: names no base model")
-    return named
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's table of weights that a head has and a language model has not: `missing` is checked."""
-    logger = logging.getLogger("transformers")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -22,9 +22,19 @@ from acedata._errors import BadInput
 from acedata._formats import pair_question
 from acedata._rows import Place, Row, is_local, iter_rows
 
-from ._forms import Form, cut, messages, question_text, token_ids, whole_text
+from ._forms import (
+    HALF_A_CHARACTER,
+    Form,
+    cut,
+    is_text,
+    messages,
+    question_text,
+    token_ids,
+    whole_text,
+)
 
 AT_A_TIME = 512
+_TOO_LONG = {"truncate": "cut", "drop": "dropped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ class Counts:
             said.append(f"{self.same:,} dropped: chosen and rejected are the same text")
         if self.shared:
             said.append(f"{self.shared:,} dropped: their question is in the validation split")
-        what = {"truncate": "cut", "drop": "dropped"}[self.too_long_are]
+        what = _TOO_LONG[self.too_long_are]
         share = self.too_long / max(self.train + self.held_out, 1)
         said.append(f"{self.too_long:,} ({share:.2%}) with a text over the limit were {what}; the longest has "
                     f"{self.longest:,} tokens")  # fmt: skip
@@ -134,7 +144,7 @@ def read_pairs(
     sides: dict[str, list[Pair]] = {}
     for side, place in places.items():
         sides[side] = []
-        for row in iter_rows(place):
+        for row in iter_rows(place, hint=""):
             if limit is not None and len(sides[side]) >= limit:
                 break
             pair = _pair(row, form)
@@ -189,8 +199,8 @@ def _pair(row: Row, form: Form) -> Pair:
         raise BadInput(f"{row.where}: the pair's format is {said!r}; only pair-1 is read")
     instruction = texts["instruction"]
     more = row.values.get("input")
-    if more:
-        instruction = f"{instruction}\n{more}"
+    if more is not None and not (isinstance(more, str) and not more.strip()):
+        instruction = f"{instruction}\n{_text(row, 'input')}"
     found = pair_question(instruction)
     question, chosen = form.of_pair(instruction, texts["chosen"], f"{row.where}, chosen")
     _, rejected = form.of_pair(instruction, texts["rejected"], f"{row.where}, rejected")
@@ -206,6 +216,8 @@ def _text(row: Row, name: str) -> str:
         there = ", ".join(sorted(row.values)) or "none"
         what = "is missing" if name not in row.values else f"is {value!r:.40}; expected text"
         raise BadInput(f"{row.where}: {name} {what} (columns: {there})")
+    if not is_text(value):
+        raise BadInput(f"{row.where}: {name} {HALF_A_CHARACTER}")
     return value
 
 
@@ -274,6 +286,15 @@ def _common(question: Sequence[int], ids: Sequence[int]) -> int:
             break
         same += 1
     return same
+
+
+def none_left(counts: Counts, limit: int) -> str:
+    """Why no pair has tokens."""
+    what = _TOO_LONG[counts.too_long_are]
+    return (
+        f"no pair is left: {counts.too_long:,} with a text of over {limit:,} tokens were {what}, "
+        f"{counts.alike:,} dropped as the same tokens"
+    )
 
 
 def _chunks(items: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:

@@ -8,13 +8,15 @@ Every setting's docstring is its documentation. Shipped recipes are in `acetrain
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from acedata._errors import BadInput
 from acedata._settings import Settings, changed_text, contradiction, find_settings, parse_settings, read_text
 
 Positive = Annotated[int, Field(ge=1)]
@@ -22,6 +24,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Above = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+# Who can be told what a trainer logs, by transformers' names. It has kubeflow too, which it adds by itself.
+Reporter = Literal[
+    "azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "mlflow", "neptune", "swanlab",
+    "tensorboard", "trackio", "wandb",
+]  # fmt: skip
+# What is imported for it, where that is not its name; one of them is enough.
+_MODULES = {"azure_ml": ("azureml",), "flyte": ("flytekit",), "tensorboard": ("tensorboard", "tensorboardX")}
 
 
 class ScratchConfig(Settings):
@@ -111,9 +120,14 @@ class TrainConfig(Settings):
     """Steps between two lines of the log."""
     save_steps: Positive = 300
     """Steps between two checkpoints."""
+    keep: Positive | None = None
+    """Newest checkpoints that are kept; null: all. One has weights and optimizer, three to four times the model."""
     eval_steps: Positive = 200
     """Steps between two looks at the held-out pairs."""
-    seed: int = 42
+    report_to: list[Reporter] = Field(default=[])
+    """Who is told what is logged, besides the files of the run: [wandb], [tensorboard] or others that transformers
+    knows, each with its package installed. tensorboard's files are in `runs` of the run's folder."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Of the head's first weights and of the order of the pairs."""
 
 
@@ -125,7 +139,7 @@ class LoraConfig(Settings):
     alpha: Above = 64.0
     """The update counts alpha / rank."""
     dropout: Share = 0.0
-    """Of the adapter's input."""
+    """Of the adapter's input; 0, since TRL's reward trainer turns dropout off."""
     modules: Annotated[list[str], Field(min_length=1)] = Field(
         default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     )
@@ -200,8 +214,32 @@ def _contradictions(recipe: RewardRecipe) -> Iterator[PydanticCustomError]:
         )
     if train.cpu and train.precision == "bf16":
         yield contradiction(("train", "precision"), "is bf16; expected float32 where `cpu` is true")
+    if recipe.lora is not None and recipe.lora.dropout:
+        yield contradiction(
+            ("lora", "dropout"),
+            f"is {recipe.lora.dropout}; expected 0.0: TRL's reward trainer turns dropout off",
+        )
     if recipe.data.margin == "none" and "margin_scale" in recipe.data.model_fields_set:
         yield contradiction(("data", "margin_scale"), "means nothing without `margin: pass_rates`")
+
+
+def check_reporters(names: Sequence[str], setting: str) -> None:
+    """Looks for the packages of those who are to be told what is logged: before anything is made, not after.
+
+    Args:
+        names: each a `Reporter`.
+        setting: what the list is called in the recipe, for the message.
+
+    Raises:
+        BadInput: one is not installed.
+    """
+    for name in names:
+        modules = _MODULES.get(name, (name,))
+        if not any(find_spec(module) for module in modules):
+            raise BadInput(
+                f"{setting} has {name}, and there is no package {' or '.join(modules)}; "
+                "install it, or take the name out of the list"
+            )
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acedata import _plots as plots
+from acedata._errors import BadInput
 
 from ._pairs import Counts, Tokens
+from ._run import write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,10 +46,17 @@ def make_report(
 
     Raises:
         ValueError: there is no pair.
+        BadInput: a score is no finite number.
     """
     if not len(pairs):
         raise ValueError("there is no report on no pairs")
     scores = model.score_ids([*pairs.chosen, *pairs.rejected])
+    unknown = sum(not math.isfinite(score) for score in scores)
+    if unknown:
+        raise BadInput(
+            f"there is no report: {unknown:,} of {len(scores):,} scores ({of}) are no finite numbers; "
+            "the model's weights are damaged, or its training diverged"
+        )
     chosen, rejected = scores[: len(pairs)], scores[len(pairs) :]
     return report_on(chosen, rejected, pairs, counts, of=of)
 
@@ -193,8 +202,8 @@ def plot(report: dict[str, Any]) -> str:
 
 
 def write_report(report: dict[str, Any], out: Path) -> None:
-    """report.json, report.md and report.svg in a folder."""
+    """report.json, report.md and report.svg in a folder; the first one last, so that it stands for all."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (out / "report.md").write_text(markdown(report), encoding="utf-8")
-    (out / "report.svg").write_text(plot(report), encoding="utf-8")
+    write_whole(out / "report.md", markdown(report))
+    write_whole(out / "report.svg", plot(report))
+    write_whole(out / "report.json", json.dumps(report, indent=1) + "\n")

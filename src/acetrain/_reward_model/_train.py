@@ -2,16 +2,7 @@
 
 The loss is TRL's Bradley-Terry, −log σ(chosen − rejected − margin), tested against a float64 reference. What TRL would
 do in silence is done here and counted before the first step: lengths, pairs that are no preference, the split by
-question. What is written:
-
-    OUT/
-    ├── recipe.yaml         as it was used
-    ├── pairs.json          what became of every pair
-    ├── accelerate.yaml     for `accelerate launch --config_file`, DeepSpeed ZeRO where the recipe wants it
-    ├── checkpoint-N/       TRL's; --resume goes on from the last one, with the same recipe
-    ├── log.json            loss, accuracy, learning rate by step
-    ├── model/              weights, tokenizer, card; an adapter where the recipe has `lora`
-    └── report.{json,md,svg}  on the held-out pairs (`_report`); one process only
+question. What is written is in `_run`.
 
 With several processes the weights may be spread over them, so the report is made afterwards: `acetrain rm report`.
 """
@@ -20,26 +11,36 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from acedata._errors import BadInput
+from acetrain._checkpoints import STATE, checkpoints, last_whole
 
 from ._files import BESIDE, Kind, card
 from ._forms import KEY, Form, messages, whole_text
-from ._pairs import Counts, Pair, Tokens, read_pairs, tokenize
-from ._recipe import LoraConfig, RewardRecipe, ScratchConfig, TrainConfig, load_recipe
+from ._pairs import Counts, Pair, Tokens, none_left, read_pairs, tokenize
+from ._quiet import quiet, told, without_loading_report, without_old_names
+from ._recipe import LoraConfig, RewardRecipe, ScratchConfig, TrainConfig, check_reporters
+from ._run import (
+    CARD,
+    LOG,
+    MODEL,
+    PART,
+    RECIPE,
+    check_begun,
+    check_free,
+    check_prepared,
+    finished_report,
+    is_the_end,
+    state_of,
+    write_whole,
+)
 
 Say = Callable[[str], None]
-
-# Settings that a resumed run may change: they decide how fast it is or what is looked at.
-FREE = frozenset(
-    f"train.{name}"
-    for name in ("device_batch", "eval_steps", "gradient_checkpointing", "log_steps", "save_steps", "threads")
-)
-_RECIPE = "recipe.yaml"
 
 # Turns as Qwen writes them, for models made from nothing.
 CHAT_TEMPLATE = (
@@ -62,7 +63,7 @@ def train(
         recipe: what.
         out: the folder of everything that comes of it.
         prepare: read, count and write the files beside the model, and stop.
-        resume: go on from the last checkpoint in `out`.
+        resume: go on from the last whole checkpoint in `out`; of a run that has its model, make what else is missing.
         say: gets lines for people.
 
     Returns:
@@ -72,15 +73,14 @@ def train(
         BadInput: the pairs, the model or `out` cannot be used.
     """
     quiet()
-    first = int(os.environ.get("RANK", "0")) == 0
+    check_reporters(recipe.train.report_to, "train.report_to")
+    processes, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
     tell: Say = say if first else lambda text: None
-    if (out / "model").exists():
-        raise BadInput(f"{out / 'model'}: exists; a model is not trained over another")
-    last = _last_checkpoint(out) if resume else None
-    if resume and last is None:
-        raise BadInput(f"{out}: holds no checkpoint to go on from")
-    if resume and first:
-        _check_same(recipe, out)
+    last = _start(recipe, out, first, prepare, resume, tell)
+    trained = resume and (out / MODEL).exists()
+    if trained and (found := finished_report(out)) is not None:
+        tell(f"{out}: was finished before")
+        return found
     if recipe.train.threads is not None:
         import torch
 
@@ -108,18 +108,87 @@ def train(
     for line in counts.lines():
         tell(line)
     if not len(tokens):
-        raise BadInput(f"{data.path}: every pair is over max_length = {data.max_length}")
-    if first:
+        raise BadInput(f"{data.path}: {none_left(counts, data.max_length)}")
+    if first and not trained:
         _write_beside(recipe, counts, out)
     if prepare:
-        tell(
-            f"accelerate launch --config_file {out / 'accelerate.yaml'} -m acetrain._cli rm train RECIPE --out {out}"
-        )
+        words = ["accelerate", "launch", "--config_file", str(out / "accelerate.yaml"), "-m", "acetrain._cli"]
+        # The recipe that was written, since it has what --pairs and --model put in its place.
+        words += ["rm", "train", str(out / RECIPE), "--out", str(out), *(["--resume"] if resume else [])]
+        tell(shlex.join(words))
         return None
+    scoring: Any = None
+    if not trained:
+        trainer = _trained(recipe, out, form, tokenizer, tokens, held, last, tell)
+        if processes > 1:
+            trainer.accelerator.wait_for_everyone()
+        if first:
+            write_whole(out / LOG, json.dumps(trainer.state.log_history, indent=1) + "\n")
+            _complete(recipe, form, tokenizer, counts, out / PART)
+            (out / PART).rename(out / MODEL)
+        scoring = trainer.accelerator.unwrap_model(trainer.model)
+    elif first:
+        _fill_in(recipe, form, counts, out)
+    if processes > 1:
+        tell(f"the report is one process's work: acetrain rm report {out / MODEL} --out {out}")
+        return None
+    if not len(held):
+        tell("no pair is held out, so there is no report")
+        return None
+    from ._model import RewardModel
+    from ._report import make_report, write_report
+
+    if scoring is None:
+        judge = RewardModel.load(out / MODEL, device="cpu" if recipe.train.cpu else None)
+    else:
+        judge = RewardModel(
+            scoring.merge_and_unload() if recipe.lora is not None else scoring, tokenizer, form=form
+        )
+    report = make_report(judge, held, counts)
+    write_report(report, out)
+    return report
+
+
+def _start(
+    recipe: RewardRecipe, out: Path, first: bool, prepare: bool, resume: bool, tell: Say
+) -> Path | None:
+    """Whether this run may have the folder, and which checkpoint it goes on from. Writes nothing."""
+    if not resume:
+        check_free(out)
+        # Only the first process looks at files that only the first process writes.
+        if first and not prepare:
+            check_prepared(recipe, out)
+        return None
+    if first:
+        check_begun(recipe, out)
+    if (out / MODEL).exists():
+        return None
+    if not checkpoints(out):
+        raise BadInput(f"{out}: holds no checkpoint to go on from; without --resume the run starts")
+    last, passed_over = last_whole(out)
+    for line in passed_over:
+        tell(line)
+    # A first checkpoint that was never finished costs nothing; to start again over finished ones would.
+    if last is None and any((folder / STATE).is_file() for folder in checkpoints(out)):
+        raise BadInput(f"{out}: no checkpoint is whole (see above); remove them to start again")
+    tell(f"going on from {last}" if last else "no checkpoint is whole: from the start")
+    return last
+
+
+def _trained(
+    recipe: RewardRecipe,
+    out: Path,
+    form: Form,
+    tokenizer: Any,
+    tokens: Tokens,
+    held: Tokens,
+    last: Path | None,
+    tell: Say,
+) -> Any:
+    """Trains, and writes the weights to `model.part`; returns the trainer."""
     model = _scratch(recipe.model.scratch, tokenizer, recipe.train.seed) if recipe.model.scratch else recipe.resolve(
         str(recipe.model.path)
     )  # fmt: skip
-    scale = data.margin_scale if data.margin == "pass_rates" else None
     trainer = make_trainer(
         model,
         tokenizer,
@@ -128,45 +197,45 @@ def train(
         out,
         held=held if len(held) else None,
         lora=recipe.lora,
-        margin_scale=scale,
+        margin_scale=recipe.data.margin_scale if recipe.data.margin == "pass_rates" else None,
         load=recipe.model.load,
         revision=recipe.model.revision,
+        tell=tell,
     )
     setattr(_config_of(trainer.model), KEY, {**form.to_dict(), "bias": 0.0})
+    if last is not None and is_the_end(last):
+        # In the middle of an epoch the trainer asks after an update, not before one, whether it is done. With no epoch
+        # to go it loads what the checkpoint has, DeepSpeed's and an adapter's too, and makes none.
+        trainer.args.num_train_epochs = 0
+    if os.environ.get("RANK", "0") == "0":
+        shutil.rmtree(out / PART, ignore_errors=True)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
-    trainer.save_model(str(out / "model"))
-    if first:
-        tokenizer.save_pretrained(out / "model")
-        if recipe.lora is not None:
-            text = json.dumps({**form.to_dict(), "bias": 0.0})
-            (out / "model" / BESIDE).write_text(text + "\n", encoding="utf-8")
-        kind: Kind = "adapter" if recipe.lora is not None else "classification"
-        (out / "model" / "README.md").write_text(
-            card(recipe.name, form, kind, counts.lines()), encoding="utf-8"
-        )
-        log = json.dumps(trainer.state.log_history, indent=1)
-        (out / "log.json").write_text(log + "\n", encoding="utf-8")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        tell(f"acetrain rm report {out / 'model'} --pairs {data.path} --out {out}")
-        return None
-    if not len(held):
-        tell("no pair is held out, so there is no report")
-        return None
-    from ._model import RewardModel
-    from ._report import make_report, write_report
+    trainer.save_model(str(out / PART))
+    return trainer
 
-    scoring = trainer.accelerator.unwrap_model(trainer.model)
+
+def _complete(recipe: RewardRecipe, form: Form, tokenizer: Any, counts: Counts, folder: Path) -> None:
+    """Writes what belongs to weights: tokenizer, the text that they want, card."""
+    tokenizer.save_pretrained(folder)
     if recipe.lora is not None:
-        scoring = scoring.merge_and_unload()
-    report = make_report(RewardModel(scoring, tokenizer, form=form), held, counts)
-    write_report(report, out)
-    return report
+        text = json.dumps({**form.to_dict(), "bias": 0.0})
+        (folder / BESIDE).write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / CARD, _card(recipe, form, counts))
 
 
-def quiet() -> None:
-    """No telemetry; no bars where nobody looks at a terminal."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+def _fill_in(recipe: RewardRecipe, form: Form, counts: Counts, out: Path) -> None:
+    """Writes what a run that has its model lacks besides the report: the card, and the log as its last checkpoint has
+    it."""
+    if not (out / MODEL / CARD).exists():
+        write_whole(out / MODEL / CARD, _card(recipe, form, counts))
+    last, _ = last_whole(out)
+    if last is not None and not (out / LOG).exists():
+        write_whole(out / LOG, json.dumps(state_of(last).get("log_history"), indent=1) + "\n")
+
+
+def _card(recipe: RewardRecipe, form: Form, counts: Counts) -> str:
+    kind: Kind = "adapter" if recipe.lora is not None else "classification"
+    return card(recipe.name, form, kind, counts.lines())
 
 
 def make_trainer(
@@ -182,7 +251,7 @@ def make_trainer(
     load: str = "float32",
     revision: str | None = None,
     save: bool = True,
-    progress: bool | None = None,
+    tell: Say | None = None,
 ) -> Any:
     """A `trl.RewardTrainer` over pairs that are tokens already, so that it drops none.
 
@@ -190,10 +259,14 @@ def make_trainer(
         model: a classifier with one label, or a name or folder of a model that becomes one.
         margin_scale: None: no margin.
         load: type of the weights in memory, where `model` is a name.
+        save: whether checkpoints are written.
+        tell: gets a line for every one of the log.
 
     Raises:
-        BadInput: the global batch does not come out even over the processes.
+        BadInput: the global batch does not come out even over the processes, or there is no model of that name that can
+            be trained.
     """
+    from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -207,9 +280,7 @@ def make_trainer(
         options["model_init_kwargs"] = {"dtype": load, **({"revision": revision} if revision else {})}
     if held is not None:
         options |= {"eval_strategy": "steps", "eval_steps": settings.eval_steps}
-    with warnings.catch_warnings():
-        # TRL still says `gradient_checkpointing`, which transformers is about to rename.
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+    with without_old_names():
         config = RewardConfig(
             output_dir=str(out),
             num_train_epochs=settings.epochs,
@@ -227,10 +298,11 @@ def make_trainer(
             logging_steps=settings.log_steps,
             save_strategy="steps" if save else "no",
             save_steps=settings.save_steps,
+            save_total_limit=settings.keep,
             seed=settings.seed,
             max_length=None,
-            report_to="none",
-            disable_tqdm=progress is False,
+            report_to=list(settings.report_to),
+            disable_tqdm=True,
             dataloader_pin_memory=not settings.cpu,
             **options,
         )
@@ -246,14 +318,47 @@ def make_trainer(
             target_modules=list(lora.modules),
             modules_to_save=["score"],
         )
-    return RewardTrainer(
-        model=model,
-        args=config,
-        train_dataset=_dataset(tokens, margin_scale),
-        eval_dataset=None if held is None else _dataset(held, margin_scale),
-        processing_class=tokenizer,
-        peft_config=peft_config,
-    )
+    given = {
+        "args": config,
+        "train_dataset": _dataset(tokens, margin_scale),
+        "eval_dataset": None if held is None else _dataset(held, margin_scale),
+        "processing_class": tokenizer,
+        "peft_config": peft_config,
+        "callbacks": [] if tell is None else [_telling(tell)],
+    }
+    with without_old_names(), without_loading_report():
+        try:
+            trainer = RewardTrainer(model=model, **given)
+        except Exception as error:
+            if not isinstance(model, str):
+                raise
+            # A folder that is no model, or a file of it that is not what it should be: the libraries have an error of
+            # another kind for each.
+            raise BadInput(f"{model}: cannot be trained on: {told(error)}") from error
+    trainer.remove_callback(PrinterCallback)  # it prints to standard output
+    trainer.create_model_card = lambda *args, **rest: None  # the model's card is ours
+    return trainer
+
+
+def _telling(tell: Say) -> Any:
+    """Says each line of the log in words."""
+    from transformers import TrainerCallback
+
+    class Telling(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+            for prefix, what in (("", "training pairs"), ("eval_", "held-out pairs")):
+                if logs and f"{prefix}loss" in logs:
+                    right = logs.get(f"{prefix}accuracy")
+                    tell(
+                        f"step {state.global_step} of {state.max_steps}: loss {logs[f'{prefix}loss']:.4f}"
+                        + (
+                            f", right in {100 * right:.1f} % of the {what}"
+                            if right is not None
+                            else f" ({what})"
+                        )
+                    )
+
+    return Telling()
 
 
 def _dataset(tokens: Tokens, margin_scale: float | None) -> Any:
@@ -278,10 +383,14 @@ def _tokenizer(recipe: RewardRecipe, pairs: list[Pair]) -> Any:
     path = recipe.resolve(str(recipe.model.path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=recipe.model.revision)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: has no tokenizer: {error}") from error
+    except Exception as error:  # of a file that is not what it should be; the libraries have many kinds
+        raise BadInput(f"{path}: has no tokenizer: {told(error)}") from error
     if tokenizer.pad_token is None:
         raise BadInput(f"{path}: the tokenizer has no padding token; save one with it that ends no text")
+    if recipe.data.template == "chat" and not tokenizer.chat_template:
+        raise BadInput(
+            f"{path}: the tokenizer has no chat template, which `data.template: chat` needs; plain does without one"
+        )
     return tokenizer
 
 
@@ -336,42 +445,11 @@ def _scratch(scratch: ScratchConfig, tokenizer: Any, seed: int) -> Any:
     )
 
 
-def _last_checkpoint(out: Path) -> Path | None:
-    found = [path for path in out.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _check_same(recipe: RewardRecipe, out: Path) -> None:
-    """What decides what is learned must be what the run was begun with; what only decides how fast may change."""
-    try:
-        before = load_recipe(out / _RECIPE)
-    except (OSError, BadInput) as error:
-        raise BadInput(f"{out}: no run to go on with: {error}") from error
-    old, new = (_settings(one) for one in (before, recipe.portable()))
-    for name in [*old, *new]:
-        if old.get(name) != new.get(name):
-            raise BadInput(
-                f"{out}: was begun with {name}: {old.get(name)}, not {new.get(name)}; "
-                "the same recipe goes on, another one wants another folder"
-            )
-
-
-def _settings(recipe: RewardRecipe) -> dict[str, Any]:
-    """What decides the model, by full name."""
-    values: dict[str, Any] = {}
-    for group, inner in recipe.model_dump(exclude={"launch"}).items():
-        if isinstance(inner, dict):
-            values |= {f"{group}.{name}": value for name, value in inner.items()}
-        else:
-            values[group] = inner
-    return {name: value for name, value in values.items() if name not in FREE}
-
-
 def _write_beside(recipe: RewardRecipe, counts: Counts, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / _RECIPE).write_text(recipe.portable().text, encoding="utf-8")
-    (out / "pairs.json").write_text(json.dumps(counts.to_dict(), indent=1) + "\n", encoding="utf-8")
-    (out / "accelerate.yaml").write_text(launch_file(recipe), encoding="utf-8")
+    write_whole(out / RECIPE, recipe.portable().text)
+    write_whole(out / "pairs.json", json.dumps(counts.to_dict(), indent=1) + "\n")
+    write_whole(out / "accelerate.yaml", launch_file(recipe))
 
 
 def launch_file(recipe: RewardRecipe) -> str:

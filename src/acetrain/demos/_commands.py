@@ -19,23 +19,30 @@ Seeds = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option(min=1, metavar="N", help="of GRPO; then no promise is checked")]
 Quick = Annotated[bool, typer.Option("--quick", help="one seed, a few steps: to see that it runs")]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="JSON, table and plot; finished seeds are kept")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="JSON, table and plot; finished seeds are kept. Default: demo-NAME, or demo-NAME-quick",
+    ),
+]
 
 
 @demo_app.command("rm")
-def rm(seeds: Seeds = None, out: Out = Path("demo-rm"), quick: Quick = False) -> int:
+def rm(seeds: Seeds = None, out: Out = None, quick: Quick = False) -> int:
     """A reward model learns to read the question: counterfactual pairs, and best of 16 against greedy."""
     from . import reward_model as demonstration
 
     settings = demonstration.QUICK if quick else demonstration.FULL
-    return demonstration.main(_seeds(seeds, demonstration.SEEDS, quick), settings, out, check=not quick)
+    chosen, place = _seeds(seeds, demonstration.SEEDS, quick), _place(out, "rm", quick)
+    return demonstration.main(chosen, settings, place, check=not quick)
 
 
 @demo_app.command("rl")
 def rl(
     seeds: Seeds = None,
     steps: Steps = None,
-    out: Out = Path("demo-rl"),
+    out: Out = None,
     quick: Quick = False,
 ) -> int:
     """A policy learns from the rule reward, beside shuffled rewards and rejection fine-tuning."""
@@ -46,15 +53,15 @@ def rl(
     settings = demonstration.QUICK if quick else demonstration.FULL
     if steps is not None:
         settings = replace(settings, steps=steps)
-    check = not quick and steps is None
-    return demonstration.main(_seeds(seeds, demonstration.SEEDS, quick), settings, out, check=check)
+    chosen, place = _seeds(seeds, demonstration.SEEDS, quick), _place(out, "rl", quick)
+    return demonstration.main(chosen, settings, place, check=not quick and steps is None)
 
 
 @demo_app.command("forging")
 def forging(
     seeds: Seeds = None,
     steps: Steps = None,
-    out: Out = Path("demo-forging"),
+    out: Out = None,
     quick: Quick = False,
 ) -> int:
     """The same run under an ordinary judge and under the sealed one, with 2 % forging demonstrations."""
@@ -65,8 +72,13 @@ def forging(
     settings = demonstration.QUICK if quick else demonstration.FULL
     if steps is not None:
         settings = replace(settings, steps=steps)
-    check = not quick and steps is None
-    return demonstration.main(_seeds(seeds, demonstration.SEEDS, quick), settings, out, check=check)
+    chosen, place = _seeds(seeds, demonstration.SEEDS, quick), _place(out, "forging", quick)
+    return demonstration.main(chosen, settings, place, check=not quick and steps is None)
+
+
+def _place(out: Path | None, name: str, quick: bool) -> Path:
+    """Quick runs have a folder of their own: they would mix with full ones."""
+    return out if out is not None else Path(f"demo-{name}-quick" if quick else f"demo-{name}")
 
 
 def _seeds(text: str | None, usual: tuple[int, ...], quick: bool) -> list[int]:

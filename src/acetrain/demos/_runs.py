@@ -1,6 +1,6 @@
 """Running a demonstration seed by seed, and what it leaves: a file per seed, a report, a table, a plot.
 
-    FOLDER/seed-1.json …    what one seed did; kept, and not run again with equal settings
+    FOLDER/seed-1.json …    what one seed did; kept, and not run again with equal settings. Other settings are refused
     FOLDER/report.json      all seeds, and which of the promises held
     FOLDER/table.md         the same for people
     FOLDER/NAME.svg         the plot
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from acedata import _plots as plots
+from acedata._errors import BadInput
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
@@ -78,14 +79,23 @@ def run(
 
     Returns:
         0; 1 when a promise was checked and did not hold.
+
+    Raises:
+        BadInput: the folder has seeds that were finished with other settings.
     """
-    out.mkdir(parents=True, exist_ok=True)
     wanted = {"demonstration": demonstration.name, **settings.to_dict()}
+    for file in sorted(out.glob("seed-*.json")):
+        found = _read(file)
+        if found is not None and found.get("done") and found.get("settings") != wanted:
+            raise BadInput(
+                f"{file}: was finished with other settings, and would be lost; name another folder with --out"
+            )
+    out.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
     for seed in seeds:
         file = out / f"seed-{seed}.json"
         found = _read(file)
-        if found is not None and found.get("settings") == wanted and found.get("done"):
+        if found is not None and found.get("done"):
             say(f"seed {seed}: already in {file}")
             results.append(found)
             continue

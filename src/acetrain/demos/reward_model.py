@@ -230,7 +230,7 @@ def fit(
 ) -> tuple[RewardModel, list[Any]]:
     """A reward model of the policy's weights and a new head, trained by `trl.RewardTrainer`; and its log."""
     import torch
-    from transformers import PrinterCallback, Qwen3ForSequenceClassification, TrainerCallback
+    from transformers import Qwen3ForSequenceClassification, TrainerCallback
 
     policy = course.start()
     config = type(policy.config).from_dict({**policy.config.to_dict(), "num_labels": 1})
@@ -265,8 +265,7 @@ def fit(
                 )
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(model, tokenizer, tokens, train, Path(folder), save=False, progress=False)
-        trainer.remove_callback(PrinterCallback)
+        trainer = make_trainer(model, tokenizer, tokens, train, Path(folder), save=False)
         trainer.add_callback(Told())
         trainer.train()
     log = [
