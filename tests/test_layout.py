@@ -51,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
         "accelerate",
         "httpx2",
         "huggingface_hub",
+        "jinja2",
         "numpy",
         "pydantic",
         "pydantic_core",
