@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import BadInput, SandboxError
 from ._limits import Limits
+from ._run_code import IN_FLIGHT, PORT
 from ._sandbox import ISOLATIONS, PROFILES, SYSTEM_PROCESSES, UNSEALED, Sandbox, default_limits
 from ._status import Status
 
@@ -234,13 +235,15 @@ there is no authentication: whoever reaches the port can have programs run, cont
     command.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)"
     )
-    command.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080; 0: any free one")
+    command.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help=f"default: {PORT}; 0: any free one"
+    )
     command.add_argument(
         "--in-flight",
         type=int,
-        default=256,
+        default=IN_FLIGHT,
         metavar="N",
-        help="most requests that wait or run; what comes beyond is answered 504 (default: 256)",
+        help=f"most requests that wait or run; what comes beyond is answered 504 (default: {IN_FLIGHT})",
     )
     _sandbox_arguments(command, judging=False, defaults=Limits().replace(**SERVED), shown=SERVED_HELP)
 

@@ -26,6 +26,9 @@ from ._limits import Limits
 from ._status import Status
 from ._verdict import RunResult
 
+PORT = 8080  # SandboxFusion's; these two are here because the command line shows them and loads no HTTP server for it
+IN_FLIGHT = 256
+
 USUAL_TIMEOUT_S = 10.0  # of either kind, where a request has none
 CLIENT_EXTRA_S = 10.0  # verl's client waits for the sum of the two timeouts and as long as this
 LEAST_S, MOST_PATIENCE_S = 0.01, 3600.0

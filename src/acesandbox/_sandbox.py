@@ -39,6 +39,9 @@ MAX_HASH_SEED = (1 << 32) - 1
 WINDOW_PER_WORKER = 256
 WINDOW_BYTES = 128 << 20
 RECENT_PROBLEMS = 32
+MAX_PATH_BYTES = 511  # native/jail/program.c has room for no more
+MAX_NAME_BYTES = 255  # NAME_MAX
+MAX_FOLDERS = 63  # native/jail/scratch.c allows 64, and the working directory is one of them
 
 
 class Sandbox:
@@ -276,13 +279,14 @@ class Sandbox:
         Args:
             program: Python source; runs as `__main__`.
             stdin: what it reads from standard input.
-            files: relative path to content; put into its working directory beforehand.
+            files: relative path to content; put into its working directory beforehand, so `file_mb`, `scratch_mb` and
+                `scratch_files` hold for them too.
             args: `sys.argv[1:]`.
             limits: instead of the sandbox's. `cpu_s` is for the whole run.
 
         Raises:
             SandboxError: it could not be run.
-            BadInput: wrong types, or a path that leads out of the directory.
+            BadInput: wrong types, a path that leads out of the directory, or files that the limits leave no room for.
         """
         pool = self._opened()
         source = _program_bytes(program)
@@ -294,9 +298,11 @@ class Sandbox:
             raise BadInput(
                 f"program, stdin and files are {total:,} bytes; the limit is {MAX_TO_WORKER // 2:,}"
             )
+        effective = self._effective(limits)
+        _check_files(listed, effective)
         problem = Problem(
             None,
-            self._effective(limits),
+            effective,
             fail_fast=False,
             keep_output=True,
             unsealed="allow",
@@ -599,16 +605,75 @@ def _argument(arg: object) -> str:
 def _content(content: object, path: str) -> bytes:
     if isinstance(content, bytes):
         return content
-    return text_bytes(content, f"the content of {path!r}")
+    return text_bytes(content, f"the content of {_shown(path)}")
 
 
 def _relative_path(path: object) -> bytes:
     if not isinstance(path, str):
         raise BadInput(f"a file's path must be str, not {type(path).__name__}")
     parts = path.split("/")
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts) or len(path) > 1000:
-        raise BadInput(f"a file's path must be relative and stay inside the directory, not {path!r}")
-    return path.encode("utf-8", "surrogateescape")
+    if not path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise BadInput(f"a file's path must be relative and stay inside the directory, not {_shown(path)}")
+    try:
+        encoded = path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise BadInput(
+            f"a file's path must be text that UTF-8 has, not {_shown(path)}: it holds a lone surrogate"
+        ) from None
+    if len(encoded) > MAX_PATH_BYTES or max(map(len, encoded.split(b"/"))) > MAX_NAME_BYTES:
+        raise BadInput(
+            f"a file's path may have {MAX_PATH_BYTES} bytes, and each name in it {MAX_NAME_BYTES}; {_shown(path)} "
+            "has more: shorten it"
+        )
+    if len(parts) > MAX_FOLDERS + 1:
+        raise BadInput(
+            f"a file may be {MAX_FOLDERS} folders deep, and {_shown(path)} is {len(parts) - 1} deep"
+        )
+    return encoded
+
+
+def _check_files(listed: Sequence[tuple[bytes, bytes]], limits: Limits) -> None:
+    """Refuses what the jail could not write: found out there, it would look like a fault of the program.
+
+    Raises:
+        BadInput: says which file or which limit.
+    """
+    names, folders = set(), set()
+    page = os.sysconf("SC_PAGE_SIZE")
+    room = 0
+    for name, content in listed:
+        if name in names:  # two texts may have the same bytes
+            raise BadInput(f"files: {_shown(name)} is there twice")
+        names.add(name)
+        if len(content) > limits.file_mb << 20:
+            raise BadInput(
+                f"files: {_shown(name)} has {len(content):,} bytes, and a file may have {limits.file_mb} MB: "
+                "raise Limits.file_mb (--file-mb)"
+            )
+        room += -(-len(content) // page) * page  # a file takes whole pages of a tmpfs
+        slash = name.find(b"/")
+        while slash >= 0:
+            folders.add(name[:slash])
+            slash = name.find(b"/", slash + 1)
+    for both in names & folders:
+        raise BadInput(f"files: {_shown(both)} is a file, and also the folder of another file")
+    entries = len(names) + len(folders) + 1  # the directory itself is one of the tmpfs's
+    if listed and entries > limits.scratch_files:
+        raise BadInput(
+            f"files: {len(names):,} files, their {len(folders):,} folders and the working directory are more than "
+            f"the {limits.scratch_files:,} that it has room for: raise Limits.scratch_files (--scratch-files)"
+        )
+    if room > limits.scratch_mb << 20:
+        raise BadInput(
+            f"files: they take {room:,} bytes in whole pages, and all files together may take {limits.scratch_mb} MB: "
+            "raise Limits.scratch_mb (--scratch-mb)"
+        )
+
+
+def _shown(path: str | bytes) -> str:
+    """A path for a message: whoever chose it does not choose how long the message is."""
+    text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _from_options(options: dict[str, Any]) -> Sandbox:

@@ -8,11 +8,19 @@ Answers other than 200 are {"detail": text}, never a traceback:
     422  the request asks for what cannot be served; the text names the field
     504  this service is at fault, or has too much to do: nothing is said about the program, and asking again is
          sensible. Never 429 or 503, because this is the one status after which verl's client does ask again
-    404, 405, 411, 413, 415, 500  as usual
+    400  no HTTP, or headers that cannot be read
+    403  a POST with an Origin header: it comes from a page in a browser
+    404  another path; 405: another method for the path; 501: a method that nothing here has
+    411  no Content-Length, more than one, or no number; 413: the body is too long
+    414  the address is too long; 431: a header is too long, or there are too many
+    415  Content-Type is not application/json
+    500  a bug of this service, which its standard error names
+    505  HTTP 2 or later
 
 One thread per connection reads and answers; one thread per sandbox runs programs, first come, first served.
-Everything is bounded: connections, requests in flight, the size of a request, the time in which it must arrive, and the
-time until its answer, which is how long verl's client waits for one.
+Everything is bounded: connections, requests in flight, the size of one body and of all bodies held at a time, the time
+in which a request must arrive, and the time until its answer, which is how long verl's client waits for one. The bytes
+of a body count from before it is read until it is answered; the texts and files made of it take a few times as many.
 
 There is no authentication. Whoever reaches the port can have programs run: contained, and at your cost.
 """
@@ -34,23 +42,22 @@ from time import monotonic, sleep
 from typing import Any
 
 from ._errors import BadInput, SandboxError
-from ._run_code import Refused, Request
+from ._run_code import IN_FLIGHT, PORT, Refused, Request
 from ._sandbox import Sandbox
 from ._verdict import RunResult
 
-PORT = 8080  # SandboxFusion's
-IN_FLIGHT = 256
 MAX_IN_FLIGHT = 1 << 14
 SPARE_CONNECTIONS = (
     256  # beside those with a request in flight: kept alive, still sending, or about to hear 504
 )
 MAX_BODY = 64 << 20
+MAX_BODIES = 1 << 30  # of all requests together
 ARRIVAL_S = 30.0  # for a whole request, counted from the connection or from the answer before
 SEND_S = 30.0
 HANG_UP_S = 2.0
 EARLY_S = 2.0  # before the client gives up: a run is ended then, and its end must still get there
 CLOSING_S = 3.0
-MAX_NOTICES = 50
+MAX_NOTICES = 50  # per status: clients choose the texts of some, and must not crowd out the others
 
 PING, RUN_CODE = "/v1/ping", "/run_code"
 
@@ -94,12 +101,16 @@ class Service:
         try:
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._server = _Server(family, address, self._runs, in_flight + SPARE_CONNECTIONS)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that no name can be, e.g. a..b
             self._runs.close()
+            reason = getattr(error, "strerror", None) or error
             raise BadInput(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; --host and --port say "
+                f"cannot listen on {host}:{port}: {reason}; --host and --port say "
                 "where, and --port 0 takes any free port"
             ) from None
+        except BaseException:
+            self._runs.close()
+            raise
         bound, self.port = self._server.server_address[:2]
         bound = str(bound)
         self.loopback = ip_address(bound.partition("%")[0]).is_loopback
@@ -144,10 +155,11 @@ class _Runs:
         self._limits = sandboxes[0].limits
         self._free = deque(reversed(self._sandboxes))
         self._most = in_flight
-        self.say = say
-        self._said: set[str] = set()
+        self._say = say
+        self._said: dict[int, set[str]] = {}
         self._lock = threading.Lock()
         self._under_way = 0
+        self._held = 0
         self._closing = False
         self._threads = ThreadPoolExecutor(len(self._sandboxes), "acesandbox-run")
 
@@ -161,15 +173,37 @@ class _Runs:
         finally:
             with self._lock:
                 self._under_way -= taken
-        detail = f"{code}: {value['detail']}" if code != 200 else value["message"]
+        self.answered(code, value["message"] if code == 200 else value["detail"])
+        return code, value
+
+    def answered(self, code: int, text: str) -> None:
+        """Counts the answer to a request for a run, and says what it has to tell."""
         with self._lock:
             self.answers[code] += 1
-            new = detail and not self._closing and detail not in self._said and len(self._said) < MAX_NOTICES
-            if new:
-                self._said.add(detail)
-        if new:
-            self.say(f"{RUN_CODE}: {detail} (said once)")
-        return code, value
+        if text and code != 500:  # that one has been said, with what the client is not told
+            self.notice(code, f"{RUN_CODE}: {text if code == 200 else f'{code}: {text}'}")
+
+    def notice(self, code: int, text: str) -> None:
+        """Says a trouble once. Each status has a budget of its own."""
+        with self._lock:
+            said = self._said.setdefault(code, set())
+            ending = self._closing and code != 500  # a bug is one then, too
+            if ending or text in said or len(said) >= MAX_NOTICES:
+                return
+            said.add(text)
+            last = len(said) == MAX_NOTICES
+        self._say(f"{text} (said once{f'; no more is said about {code}' if last else ''})")
+
+    def hold(self, size: int) -> bool:
+        """Whether there is room for a body of so many bytes; if so it is taken, until `let_go`."""
+        with self._lock:
+            room = self._held + size <= MAX_BODIES
+            self._held += size * room
+        return room
+
+    def let_go(self, size: int) -> None:
+        with self._lock:
+            self._held -= size
 
     def _answer(self, body: bytes) -> tuple[int, dict[str, Any]]:
         arrived = monotonic()
@@ -195,7 +229,7 @@ class _Runs:
         except Exception as error:
             if self._closing:  # the threads take no more work
                 return 504, {"detail": "the service is closing"}
-            self.say(f"{RUN_CODE}: a fault of this service: {type(error).__name__}: {error}")
+            self.notice(500, f"{RUN_CODE}: a fault of this service: {type(error).__name__}: {error}")
             return 500, {"detail": "a fault of this service; its standard error says which"}
 
     def _run(self, request: Request, deadline: float) -> RunResult:
@@ -267,7 +301,7 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is no news; anything else is said in a line."""
         error = sys.exception()
         if not isinstance(error, OSError):
-            self.runs.say(f"a fault of this service: {type(error).__name__}: {error}")
+            self.runs.notice(500, f"a fault of this service: {type(error).__name__}: {error}")
 
     def stop_accepting(self) -> None:
         with self._changed:
@@ -331,51 +365,68 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # a body would be taken for the next request
-        self._route("GET")
+        self._answer(*(self._refusal("GET") or (200, "pong")))
 
     def do_POST(self) -> None:
-        body = self._body()
-        if body is not None:
-            self._route("POST", body)
+        refusal = self._refusal("POST")
+        if refusal is not None:
+            self._refuse_unread(*refusal)
+            return
+        size = self._size()
+        if size is None:
+            return
+        runs = self.server.runs
+        if not runs.hold(size):
+            detail = "too many bytes of requests in flight"
+            runs.answered(504, detail)
+            self._refuse_unread(504, {"detail": detail})
+            return
+        try:
+            body = self.rfile.read(size)
+            if len(body) < size:
+                self.close_connection = True
+            else:
+                self._answer(*runs.answer(body))
+        finally:
+            runs.let_go(size)
 
-    def _route(self, method: str, body: bytes = b"") -> None:
+    def _refusal(self, method: str) -> tuple[int, dict[str, str]] | None:
+        """What to answer to a request that asks for nothing that there is, as its head shows."""
         path = self.path.partition("?")[0]
         methods = {PING: "GET", RUN_CODE: "POST"}
         if path not in methods:
-            self._answer(
-                404, {"detail": f"there is no {path[:80]}; there are GET {PING} and POST {RUN_CODE}"}
-            )
-        elif methods[path] != method:
-            self._answer(405, {"detail": f"{path} is for {methods[path]}"})
-        elif path == PING:
-            self._answer(200, "pong")
-        elif self.headers.get_content_type() != "application/json":
+            return 404, {"detail": f"there is no {path[:80]}; there are GET {PING} and POST {RUN_CODE}"}
+        if methods[path] != method:
+            return 405, {"detail": f"{path} is for {methods[path]}"}
+        if method == "GET":
+            return None
+        if "Origin" in self.headers:
+            # A page whose name was made to lead to this machine may send what it likes: to the browser, it talks to
+            # its own server. But the browser says where the page is from, and nothing but a browser does.
+            return 403, {"detail": "Origin: must not be there; pages in a browser are not served"}
+        if self.headers.get_content_type() != "application/json":
             # Any page in a browser may send other types to this machine; for this one it would have to ask first.
-            self._answer(415, {"detail": "Content-Type: must be application/json"})
-        else:
-            self._answer(*self.server.runs.answer(body))
+            return 415, {"detail": "Content-Type: must be application/json"}
+        return None
 
-    def _body(self) -> bytes | None:
-        """The request's body; None if it was refused, or ended too early."""
+    def _size(self) -> int | None:
+        """The length of the request's body; None if it was refused."""
         lengths = self.headers.get_all("Content-Length", [])
         sound = len(lengths) == 1 and lengths[0].isascii() and lengths[0].isdigit()
         if not sound or "Transfer-Encoding" in self.headers:
-            self._refuse_unread(411, "Content-Length: must be there, once, and be the number of bytes")
+            detail = "Content-Length: must be there, once, and be the number of bytes"
+            self._refuse_unread(411, {"detail": detail})
             return None
         if len(lengths[0]) > 15 or int(lengths[0]) > MAX_BODY:
-            self._refuse_unread(413, f"the body: at most {MAX_BODY:,} bytes are taken, not {lengths[0][:20]}")
+            detail = f"the body: at most {MAX_BODY:,} bytes are taken, not {lengths[0][:20]}"
+            self._refuse_unread(413, {"detail": detail})
             return None
-        size = int(lengths[0])
-        body = self.rfile.read(size)
-        if len(body) < size:
-            self.close_connection = True
-            return None
-        return body
+        return int(lengths[0])
 
-    def _refuse_unread(self, code: int, detail: str) -> None:
+    def _refuse_unread(self, code: int, value: dict[str, str]) -> None:
         """Answers, and lets the client finish sending: closed at once, it would be cut off before it has read why."""
         self.close_connection = True
-        self._answer(code, {"detail": detail})
+        self._answer(code, value)
         self.connection.shutdown(socket.SHUT_WR)
         self._arrival.within(HANG_UP_S)
         while self.rfile.read1(1 << 16):

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from acedata._errors import BadInput
 
 STATE = "trainer_state.json"
 _INDEX = "model.safetensors.index.json"
@@ -61,8 +64,21 @@ def checkpoints(out: Path) -> list[Path]:
 
 def step_of(folder: Path) -> int | None:
     """N of `checkpoint-N`, the updates that were made; None where the name has none."""
-    tail = folder.name.rpartition("-")[2]
-    return int(tail) if tail.isascii() and tail.isdigit() else None
+    found = re.fullmatch(r"checkpoint-([0-9]+)", folder.name)
+    return int(found[1]) if found else None
+
+
+def check_weights(folder: Path) -> None:
+    """Looks whether a trainer saved a model: some ways of sharding save none, or parts that only they can join.
+
+    Raises:
+        BadInput: the folder holds no weights.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise BadInput(
+            f"{folder}: the trainer saved no weights that can be loaded; with DeepSpeed ZeRO-3 that takes "
+            "zero3_save_16bit_model: true, with FSDP a full state dict. The checkpoints beside it are whole"
+        )
 
 
 def trouble(folder: Path, processes: int | None = None) -> str | None:
@@ -70,8 +86,8 @@ def trouble(folder: Path, processes: int | None = None) -> str | None:
 
     Args:
         folder: `checkpoint-N`.
-        processes: that are to go on; None: as `WORLD_SIZE` says. Fewer than wrote it may, and a single one may where
-            several wrote it, and the other way round: their random states are new then, as the trainer has it.
+        processes: that are to go on; None: as `WORLD_SIZE` says. A single one may where several wrote it, and fewer
+            than wrote it may; more have no random states to go on with.
     """
     if processes is None:
         processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -137,9 +153,8 @@ def _missing_parts(folder: Path) -> Iterator[str]:
 
 
 def _missing_random_states(names: set[str], processes: int) -> Iterator[str]:
-    by_process = {name for name in names if name.startswith("rng_state_")}
-    if processes == 1 or not by_process:
-        if "rng_state.pth" not in names and not by_process:
+    if processes == 1:
+        if "rng_state.pth" not in names and not any(name.startswith("rng_state_") for name in names):
             yield "rng_state.pth is missing"
         return
     for rank in range(processes):

@@ -1,4 +1,4 @@
-"""The commands: `acetrain evaluate | reward | reward-server | rm | demo`.
+"""The commands: `acetrain rl | rm | evaluate | reward | reward-server | demo`.
 
 Data goes to standard output, everything else to standard error. Exit codes: 0 the work was done; 1 it was done as far
 as it could be, and there is something to look at (rows that could not be judged); 2 a usage or environment error.
@@ -285,11 +285,12 @@ def reward(
 
     from ._json_lines import json_lines
     from ._rewards import RuleReward
-    from ._scoring import Tally
+    from ._scoring import Score, Tally
 
     options = _reward_options(mode, bonus, form, unsealed, fail_fast, limit)
     payer = RuleReward(**options, skip_shown=skip_shown, workers=workers, shared=shared)
-    all_scores = []
+    all_scores: list[Score] = []
+    known: list[Score] = []
     paid: list[float] = []
     try:
         for rows in _batches(json_lines(file, errors="surrogateescape"), BATCH):
@@ -300,23 +301,25 @@ def reward(
                 value = payer.reward(score, answer)
                 if value is not None:
                     paid.append(value)
+                    known.append(score)
                 said = {name: row[name] for name in ("id", "task_id", "_identifier") if name in row}
                 print(json.dumps({**said, "reward": value, **asdict(score)}))
     finally:
         payer.close()
-    tally = Tally.of(all_scores)
+    tally, rate = Tally.of(all_scores), Tally.of(known).pass_rate
     statuses = ", ".join(f"{count} {status}" for status, count in tally.statuses.most_common())
     mean = f"{sum(paid) / len(paid):.4f}" if paid else "none"
-    _say(
-        f"{tally.completions:,} completions: mean reward {mean}, pass rate {tally.pass_rate:.4f} ({statuses})"
-    )
-    return FOUND if tally.unknown else DONE
+    _say(f"{tally.completions:,} completions: mean reward {mean}, pass rate {rate:.4f} ({statuses})")
+    return FOUND if len(paid) < len(all_scores) else DONE
 
 
 @app.command("reward-server")
 def reward_server(
     unknown: Annotated[
-        str, typer.Option(metavar="raise|zero", help="what a completion gets that could not be judged")
+        str,
+        typer.Option(
+            metavar="raise|zero", help="for what could not be judged: HTTP 500 (OpenRLHF swallows it), or 0.0"
+        ),
     ],
     mode: ModeName = "binary",
     bonus: Bonus = 0.0,

@@ -37,7 +37,7 @@ from ._benchmarks import Benchmark, Problem, Spec, key_of
 from ._bootstrap import Interval, interval
 from ._finite import finite
 from ._pass_at_k import best_of_k, pass_at_k
-from ._report import evaluation_from
+from ._read_report import evaluation_from
 from ._samples import Sample, Samples
 
 NO_CODE = "no_code"
@@ -484,15 +484,21 @@ class _Modules:
     def missing(self, names: Iterable[str]) -> list[str]:
         wanted = sorted(name for name in set(names) if name not in self._known)
         if wanted:
-            result = self._sandbox.run(_PROBE, stdin=json.dumps(wanted))
             try:
-                absent = set(json.loads(result.stdout))
-            except ValueError:
-                raise BadInput(
-                    f"the interpreter cannot be asked for its modules: {result.message or result.stderr[:200]}"
-                ) from None
+                absent = self._absent(wanted)
+            except (SandboxError, BadInput):  # once more: all that was judged so far would go with it
+                absent = self._absent(wanted)
             self._known.update({name: name not in absent for name in wanted})
         return sorted(name for name in set(names) if not self._known[name])
+
+    def _absent(self, wanted: list[str]) -> set[str]:
+        result = self._sandbox.run(_PROBE, stdin=json.dumps(wanted))
+        try:
+            return set(json.loads(result.stdout))
+        except ValueError:
+            raise BadInput(
+                f"the interpreter cannot be asked for its modules: {result.message or result.stderr[:200]}"
+            ) from None
 
 
 _PROBE = """

@@ -133,7 +133,11 @@ def run(
     made = table(done)
     drawn = True
     if out is not None:
-        drawn = write(out, made, done, say)
+        try:
+            drawn = write(out, made, done, say)
+        except OSError as error:  # a disk that filled up meanwhile: what was judged is at least printed
+            show(made, None, say)
+            raise BadInput(f"--out {out}: {error}; the table was printed, the report is not there") from error
         say(f"written to {out}")
     show(made, out, say)
     whole = made.complete and not any(one.uneven for one in done)

@@ -18,6 +18,7 @@ from acedata._errors import BadInput
 
 from ._evaluate import Evaluation
 from ._table import Table, as_json, markdown, plot, terminals
+from ._whole import write_whole
 
 _WIDE = 10_000
 """Width of a console that is no terminal, in characters: whoever reads a file or a pipe has no edge to wrap at."""
@@ -44,28 +45,19 @@ def write(out: Path, made: Table, done: Sequence[Evaluation], say: Callable[[str
     Raises:
         OSError: the report or the table cannot be written.
     """
-    _whole(out / "report.json", as_json(made, done))
-    _whole(out / "table.md", markdown(made))
+    write_whole(out / "report.json", as_json(made, done), errors="backslashreplace")
+    write_whole(out / "table.md", markdown(made), errors="backslashreplace")
     drawn = True
     for one in done:
         path = out / f"{one.benchmark}.svg"
         try:
             text = plot(one)
             if text is not None:
-                _whole(path, text)
+                write_whole(path, text, errors="backslashreplace")
         except (OSError, ArithmeticError, ValueError) as error:
             drawn = False
             say(f"{path}: no plot: {type(error).__name__}: {error}")
     return drawn
-
-
-def _whole(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def show(made: Table, out: Path | None, say: Callable[[str], None]) -> None:

@@ -12,8 +12,8 @@ A chat is made in the format that the model was trained with: `pair-1`, the benc
 format) and the program in its frame; or `raw`, the question and the program alone.
 
 Scores are written problem by problem, each with a digest of what was scored and with the model that scored it
-(`_reward_model_identity`). A second run scores what is new or changed alone. A sample without a program is scored below
-all others of its problem.
+(`_reward_model._identity`). A second run scores what is new or changed alone. A sample without a program is scored
+below all others of its problem.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from acedata._formats import answer_text
 from acedata._requests import Message
 
 from . import _prompts
-from . import _reward_model_identity as identity
 from ._benchmarks import Benchmark, Problem, key_of
 from ._finite import finite
 from ._generate import shown_address
+from ._reward_model import _identity as identity
 from ._samples import Samples
+from ._whole import write_whole
 
 FORMATS = ("pair-1", "raw")
 Chat = Sequence[Message]
@@ -199,9 +200,7 @@ def scores_file(
             done += len(programs)
             if on_progress is not None:
                 on_progress(done, total)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, "".join(lines))
     journal.unlink()
     return path
 

@@ -303,7 +303,7 @@ class RuleReward:
         rewards: Sequence[float | None],
         seconds: float,
     ) -> None:
-        # The same names in every call: a trainer averages a name over the calls that logged it.
+        # A trainer averages a name over the calls that logged it; one in which nothing is known says nothing of rates.
         tally, name = Tally.of(scores), self.__name__
         paid = Tally.of([score for score, value in zip(scores, rewards, strict=True) if value is not None])
         if paid.known:

@@ -29,6 +29,7 @@ from acedata import extract_code
 from acesandbox import Asserts, BadInput, Limits, Sandbox, SandboxError, Status, Verdict
 
 from ._scoring import MAX_PROGRAM
+from ._whole import write_whole
 
 PROGRAM_S = 15.0
 
@@ -244,9 +245,7 @@ def _write(path: Path, results: list[dict[str, Any]]) -> None:
         text = "".join(json.dumps(result) + "\n" for result in results)
     else:
         text = json.dumps(results, indent=4)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, text)
 
 
 def _flag(word: str) -> bool:

@@ -150,6 +150,7 @@ def serve(host: str = "127.0.0.1", port: int = 5000, *, unknown: str, **options:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 300  # seconds that a client may say nothing in the middle of a request, or between two
 
         def do_POST(self) -> None:
             try:

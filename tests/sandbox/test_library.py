@@ -114,6 +114,53 @@ def test_run_gives_output_files_arguments_and_exit_code(sandbox: Sandbox) -> Non
     assert sandbox.run("print(1)").status is Status.PASSED
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a": "", "a/b": ""}, "'a' is a file, and also the folder of another file"),
+        ({"a/b/c": "", "a/b": ""}, "'a/b' is a file, and also the folder of another file"),
+        ({"\u00e9": "", "\udcc3\udca9": ""}, "is there twice"),
+        ({f"d/{number}": "" for number in range(20_000)}, "20,000 files, their 1 folders .*the 4,096 that"),
+        ({f"{number}/f": "" for number in range(2_048)}, "2,048 files, their 2,048 folders .*the 4,096 that"),
+        (
+            {"a": bytes((64 << 20) + 1)},
+            "'a' has 67,108,865 bytes, and a file may have 64 MB: raise .*file_mb",
+        ),
+        ({"a": "1", "b": bytes(64 << 20)}, "take 67,112,960 bytes .*64 MB: raise .*scratch_mb"),
+        ({"n" * 256: ""}, "511 bytes, and each name in it 255; 'nnn.* has more"),
+        ({"\u00e9" * 128: ""}, "511 bytes, and each name in it 255"),
+        ({"/".join(["n" * 127] * 4) + "n": ""}, "511 bytes, and each name in it 255"),
+        ({"d/" * 64 + "f": ""}, "63 folders deep, and 'd/d/.* is 64 deep"),
+        ({"a\ud800": ""}, "lone surrogate"),
+    ],
+)
+def test_files_that_the_jail_could_not_write_are_no_fault_of_the_program(
+    sandbox: Sandbox, files: dict[str, str | bytes], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message) as caught:
+        sandbox.run("print(1)", files=files)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "seccomp"])
+def test_files_just_within_the_bounds_are_all_there(tier: str) -> None:
+    count = "import os\nprint(sum(len(f) for _, _, f in os.walk('.')))"
+    limits = Limits(scratch_files=80, scratch_mb=1, file_mb=1)
+    deep = "d/" * 63 + "f"
+    given: list[dict[str, str | bytes]] = [
+        {f"d/{number}": "" for number in range(78)},  # with d and the directory itself, 80
+        {"a": bytes(1 << 20)},
+        {"a": "1", "b": bytes((1 << 20) - os.sysconf("SC_PAGE_SIZE"))},
+        {"n" * 255: "", "/".join(["m" * 127] * 4): ""},
+        {deep: "", deep + "\udcff": ""},
+    ]
+    with Sandbox(workers=1, isolation=tier, limits=limits) as sandbox:
+        results = [sandbox.run(count, files=files) for files in given]
+        assert [result.stdout for result in results] == [f"{len(files)}\n" for files in given]
+        with pytest.raises(BadInput, match="79 files, their 1 folders"):
+            sandbox.run(count, files={f"d/{number}": "" for number in range(79)})
+
+
 def test_limits_of_a_job_are_its_own(sandbox: Sandbox) -> None:
     hang = "def add(a, b):\n    while True: pass\n"
     tests = Asserts(["assert add(1, 2) == 3"])

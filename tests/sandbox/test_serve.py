@@ -22,6 +22,7 @@ import pytest
 
 from acesandbox import (
     BadInput,
+    Closed,
     IsolationUnavailable,
     Limits,
     RunResult,
@@ -219,6 +220,11 @@ def test_input_files_are_in_the_working_directory(service: Service) -> None:
         ({"files": {"a": 1}}, "files: the content of 'a' must be base64 or null, not a number"),
         ({"files": {"a": "?"}}, "files: the content of 'a' is not base64"),
         ({"files": {"../a": ""}}, "must be relative and stay inside the directory, not '../a'"),
+        ({"files": {"../" * 1000: ""}}, "must be relative and stay inside the directory, not '../../"),
+        ({"files": {"a": "", "a/b": ""}}, "files: 'a' is a file, and also the folder of another file"),
+        ({"files": {f"{n}": "" for n in range(20_000)}}, "files: 20,000 files, their 0 folders"),
+        ({"files": {"n" * 300: ""}}, "each name in it 255; 'nnn"),
+        ({"files": {"a\ud800": ""}}, "it holds a lone surrogate"),
         ({"fetch_files": ["a"]}, "fetch_files: files that a program writes are not sent back"),
         ({"fetch_files": "a"}, "fetch_files: must be a list, not a text"),
     ],
@@ -227,7 +233,21 @@ def test_a_wrong_field_is_refused_by_its_name(service: Service, fields: dict[str
     code, said = ask(service, **{"code": ECHO, **fields})
     assert code == 422
     assert detail in said["detail"]
+    assert len(said["detail"]) < 300
     assert set(said) == {"detail"}
+
+
+def test_files_beyond_the_servers_limits_are_refused_by_the_name_of_the_limit() -> None:
+    limits = LIMITS.replace(file_mb=1, scratch_mb=2)
+    content = base64.b64encode(bytes(1 << 20)).decode()
+    with Service([Sandbox(workers=1, limits=limits)], port=0) as service:
+        code, said = ask(service, files={"a": content[:-4] + "AAAA" * 2})
+        assert code == 422
+        assert "files: 'a' has " in said["detail"] and "--file-mb" in said["detail"]
+        code, said = ask(service, files=dict.fromkeys("abc", content))
+        assert code == 422
+        assert "files: they take 3,145,728 bytes" in said["detail"] and "--scratch-mb" in said["detail"]
+        assert ask(service, "print(1)", files=dict.fromkeys("ab", content))[1]["status"] == "Success"
 
 
 @pytest.mark.parametrize(
@@ -258,6 +278,10 @@ def test_a_body_that_is_no_request_is_refused(service: Service, body: bytes, det
         ("GET", "/", {}, 404),
         ("PUT", "/run_code", {}, 501),
         ("POST", "/run_code", {"Content-Type": "text/plain"}, 415),
+        ("POST", "/run_code", {"Origin": "http://127.0.0.1:8080"}, 403),
+        ("POST", "/run_code", {"Origin": "null"}, 403),
+        ("POST", "/run_code", {"X": "x" * 70_000}, 431),
+        ("POST", "/run_code?" + "x" * 70_000, {}, 414),
         ("POST", "/run_code", {"Transfer-Encoding": "chunked"}, 411),
         ("POST", "/run_code", {"Content-Length": "-1"}, 411),
         ("POST", "/run_code", {"Content-Length": "9" * 400}, 413),
@@ -276,6 +300,37 @@ def test_a_body_beyond_the_bound_is_refused_and_the_client_gets_to_read_why(serv
     code, said = talk(service, "POST", "/run_code", bytes(MAX_BODY + 1))
     assert code == 413
     assert f"at most {MAX_BODY:,} bytes" in said["detail"]
+
+
+def test_bodies_beyond_what_all_may_hold_are_answered_504_before_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_serve, "MAX_BODIES", 1000)
+    notices: list[str] = []
+    with (
+        Service(sandboxes(1), port=0, say=notices.append) as service,
+        socket.create_connection(("127.0.0.1", service.port), timeout=30) as slow,
+    ):
+        head = b"POST /run_code HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+        slow.sendall(head)  # the body's room is taken, though none of it is there yet
+        while not service._runs._held:
+            time.sleep(0.01)
+        code, said = ask(service, stdin="x" * 500)
+        assert (code, said) == (504, {"detail": "too many bytes of requests in flight"})
+        assert works(service)  # one that there is room for
+        slow.sendall(b" " * 900)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 422 ")
+        while service._runs._held:
+            time.sleep(0.01)
+        assert ask(service, stdin="x" * 500)[0] == 200
+        with socket.create_connection(("127.0.0.1", service.port), timeout=30) as gone:
+            gone.sendall(head)
+            while not service._runs._held:
+                time.sleep(0.01)
+        while service._runs._held:  # who goes away before the end leaves the room free
+            time.sleep(0.01)
+        assert service.answers() == {504: 1, 200: 2, 422: 1}
+    assert "/run_code: 504: too many bytes of requests in flight (said once)" in notices
 
 
 def test_a_connection_serves_one_request_after_another(service: Service) -> None:
@@ -344,6 +399,22 @@ def test_a_fault_of_ours_is_504_and_a_bug_500_without_its_inside() -> None:
         assert service.answers() == {504: 2, 500: 1, 200: 1}
 
 
+def test_what_clients_choose_does_not_crowd_out_what_is_said_of_our_own_faults() -> None:
+    notices: list[str] = []
+    with Service([Odd(workers=1, limits=LIMITS)], port=0, say=notices.append) as service:
+        for number in range(_serve.MAX_NOTICES + 5):
+            assert ask(service, language=f"no {number}")[0] == 422
+        refused = len(notices)
+        for program in ("dies", "dies", "bug", "bug"):
+            ask(service, program)
+    assert refused == _serve.MAX_NOTICES
+    assert notices[refused - 1].endswith("(said once; no more is said about 422)")
+    assert notices[refused:] == [
+        "/run_code: 504: the sandbox could not run it: two workers died, and it was not the program (said once)",
+        "/run_code: a fault of this service: KeyError: 'secret of ours' (said once)",
+    ]
+
+
 def test_the_clock_on_the_wall_ends_no_run_before_the_client_gives_up() -> None:
     limits = _run_code.Request(b'{"code": "", "language": "python"}', LIMITS).limits(LIMITS, wall_s=28)
     assert (limits.cpu_s, limits.idle_s, limits.wall_s, limits.memory_mb) == (10, 10, 28, 512)
@@ -397,7 +468,7 @@ def test_a_client_that_sends_byte_by_byte_is_cut_off(
 ) -> None:
     monkeypatch.setattr(_serve, "ARRIVAL_S", 0.6)
     with half_a_request(service) as connection:
-        connection.sendall(b"\r\n")
+        connection.sendall(b"Content-Type: application/json\r\n\r\n")
         began = time.monotonic()
         connection.settimeout(0.05)
         while time.monotonic() - began < 20:
@@ -473,6 +544,15 @@ def test_a_port_that_is_taken_is_refused_with_a_remedy(service: Service) -> None
         Service(sandboxes(1), port=0, in_flight=0)
 
 
+def test_a_host_that_no_name_can_be_is_refused_and_leaves_nothing_behind(service: Service) -> None:
+    for host in ("a..b", "x" * 70 + ".example", "a\0b"):
+        box = Sandbox(workers=1, limits=LIMITS)
+        with pytest.raises(BadInput, match=r"cannot listen on .*; --host and --port say where"):
+            Service([box], host, port=0)
+        with pytest.raises(Closed):
+            box.open()
+
+
 # The command.
 
 
@@ -540,6 +620,15 @@ def test_the_command_serves_on_when_nobody_reads_what_it_says(service: Service) 
             assert connection.getresponse().status == 422
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_the_command_says_in_a_line_that_a_host_is_no_name(service: Service) -> None:
+    with command("--host", "a..b") as process:
+        assert process.stderr is not None
+        assert process.wait(30) == 2
+        said = process.stderr.read()
+    assert "cannot listen on a..b:0" in said
+    assert "Traceback" not in said
 
 
 def test_importing_the_package_brings_in_no_http_server() -> None:

@@ -21,8 +21,9 @@ from acedata._errors import BackendError, BadInput
 from acesandbox import Sandbox, SandboxError
 from acetrain import _evaluate_command as command
 from acetrain._cli import main
-from acetrain._evaluate import Evaluation, Judged, Task
+from acetrain._evaluate import Evaluation, Judged, Task, _Modules
 from acetrain._generate import Asked
+from acetrain._reward_model._identity import of_folder
 from acetrain._reward_scores import Named, scores_file
 from acetrain._table import as_json, table, terminal
 from acetrain.evaluation import SPECS, Samples, evaluate, open_benchmark, open_sandbox
@@ -94,6 +95,37 @@ class Full(io.TextIOBase):
 
     def isatty(self) -> bool:
         return False
+
+
+def test_a_disk_that_fills_up_before_the_report_leaves_the_table_on_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined = report(tmp_path / "r.json", Evaluation("humaneval", [task("a", [True, False], True)]))
+
+    def write(*arguments: Any) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(command, "write", write)
+    with pytest.raises(BadInput, match="No space left on device; the table was printed"):
+        command.run([], joined=[joined], out=tmp_path / "out")
+    assert "Oracle" in capsys.readouterr().out
+
+
+def test_modules_that_could_not_be_asked_for_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    run = Sandbox.run
+
+    def fails_once(self: Sandbox, *arguments: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise SandboxError("the workers were killed")
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(Sandbox, "run", fails_once)
+    with Sandbox(workers=1) as sandbox:
+        assert _Modules(sandbox).missing(["json", "no_such_module"]) == ["no_such_module"]
+    assert asked == 2
 
 
 def test_a_table_that_cannot_be_printed_loses_nothing(
@@ -702,3 +734,16 @@ def test_options_of_the_model_asked_that_are_no_numbers_or_addresses_are_refused
             TransformersBackend("m", {"batch_size": value})
     with pytest.raises(BadInput, match="threads must be a whole number"):
         TransformersBackend("m", {"threads": "many"})
+
+
+def test_an_adapter_is_another_model_when_its_base_is(tmp_path: Path) -> None:
+
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    for folder in (base, adapter):
+        folder.mkdir()
+    (base / "model.safetensors").write_bytes(b"one")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    before = of_folder(adapter)
+    assert of_folder(adapter) == before
+    (base / "model.safetensors").write_bytes(b"other")
+    assert of_folder(adapter) != before

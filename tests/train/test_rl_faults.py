@@ -59,6 +59,33 @@ def refused(recipe: Path, out: Path, *changes: str) -> str:
     return said
 
 
+def test_a_run_whose_trainer_saved_no_weights_is_not_finished(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    def saves_nothing(self: Any, folder: str | None = None, *rest: Any, **named: Any) -> None:
+        Path(str(folder)).mkdir(parents=True, exist_ok=True)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers.Trainer, "save_model", saves_nothing)
+        with pytest.raises(BadInput, match="saved no weights that can be loaded"):
+            run(recipe, out)
+    assert not (out / "final").exists()
+
+
+def test_a_model_that_was_half_saved_leaves_nothing_in_the_finished_one(recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(recipe, out)
+    shutil.rmtree(out / "final")
+    (out / "final.partial").mkdir()
+    (out / "final.partial" / "model-00001-of-00009.safetensors").write_bytes(b"old")
+    run(recipe, out, resume=True)
+    assert not (out / "final" / "model-00001-of-00009.safetensors").exists()
+    assert (out / "final" / "model.safetensors").exists()
+
+
 # ---- the folder ----
 
 
@@ -207,10 +234,12 @@ def test_deepspeeds_checkpoint_has_its_own_files(tmp_path: Path) -> None:
 
 
 def test_every_process_needs_its_random_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from acetrain._checkpoints import last_whole, trouble
+    from acetrain._checkpoints import checkpoints, last_whole, trouble
 
     folder = make_checkpoint(tmp_path / "checkpoint-4")
-    assert trouble(folder, 4) is None  # written by one process
+    # Written by one process: four have nothing to go on with.
+    assert trouble(folder, 4) == "rng_state_0.pth is missing, and 4 processes are to go on"
+    assert trouble(folder, 1) is None
     for rank in range(4):
         shutil.copy(folder / "rng_state.pth", folder / f"rng_state_{rank}.pth")
     (folder / "rng_state.pth").unlink()
@@ -218,6 +247,8 @@ def test_every_process_needs_its_random_state(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("WORLD_SIZE", "8")
     found, said = last_whole(tmp_path)
     assert found is None and said[0].endswith("rng_state_4.pth is missing, and 8 processes are to go on")
+    (tmp_path / "checkpoint-old-12").mkdir()  # somebody's copy
+    assert checkpoints(tmp_path) == [folder]
 
 
 # ---- recipes ----

@@ -114,6 +114,31 @@ def test_a_folder_with_checkpoints_is_not_taken_by_another_run(
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_that_was_refused_leaves_its_folder_to_another(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "7")
+        with pytest.raises(BadInput, match="no multiple"):
+            train(load_recipe(recipe), out)
+    assert not out.exists() or not any(out.iterdir())
+
+
+def test_a_run_whose_trainer_saved_no_weights_has_no_model(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    def saves_nothing(self: Any, folder: str | None = None, *rest: Any, **named: Any) -> None:
+        Path(str(folder)).mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(transformers.Trainer, "save_model", saves_nothing)
+    with pytest.raises(BadInput, match="saved no weights that can be loaded"):
+        train(load_recipe(recipe), tmp_path / "out")
+    assert not (tmp_path / "out" / "model").exists()
+
+
 def test_a_prepared_folder_is_trained_in_with_its_recipe_and_prepared_anew_for_another(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ import pytest
 from acetrain._cli import main
 from tests.train.answers import HALF, RIGHT, TESTS, WRONG
 
+UNSEALED = "import sys\nassert sys.modules[add.__module__].__dict__['add'](1, 2) == 3"
+
 
 def write(path: Path, *rows: object) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -87,6 +89,17 @@ def test_the_limits_of_the_command_line_are_the_sandboxs(
     assert json.loads(capsys.readouterr().out)["status"] == "passed"
     assert main(["reward", file, "--workers", "1", *tight]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "cpu_timeout"
+
+
+def test_what_could_be_forged_is_null_and_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"completion": RIGHT, "test_cases": [UNSEALED]}, {"completion": WRONG, "test_cases": TESTS}]
+    file = write(tmp_path / "a.jsonl", *rows)
+    assert main(["reward", file, "--workers", "1", "--unsealed", "unknown"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["reward"] for line in out.splitlines()] == [None, 0.0]
+    assert "mean reward 0.0000, pass rate 0.0000" in err
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from acedata import _plots as plots
 from acedata._errors import BadInput
+from acetrain._whole import write_whole
 
 from ._pairs import Counts, Tokens
-from ._run import write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table

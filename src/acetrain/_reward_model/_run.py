@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def _check_same(recipe: RewardRecipe, out: Path, was: str, remedy: str) -> None:
     try:
         before = load_recipe(out / RECIPE)
     except (OSError, BadInput) as error:
-        raise BadInput(f"{out}: no run to go on with: {error}") from error
+        raise BadInput(f"{out}: {RECIPE} does not say what run this is: {error}") from error
     old, new = (_settings(one) for one in (before, recipe.portable()))
     for name in [*old, *new]:
         if old.get(name) != new.get(name):
@@ -116,10 +115,3 @@ def finished_report(out: Path) -> dict[str, Any] | None:
     except ValueError:
         return None
     return report if isinstance(report, dict) else None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Whole or not at all, whenever the process is killed."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

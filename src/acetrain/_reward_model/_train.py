@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from acedata._errors import BadInput
-from acetrain._checkpoints import STATE, checkpoints, last_whole
+from acetrain._checkpoints import STATE, check_weights, checkpoints, last_whole
+from acetrain._whole import write_whole
 
 from ._files import BESIDE, Kind, card
 from ._forms import KEY, Form, messages, whole_text
@@ -37,7 +38,6 @@ from ._run import (
     finished_report,
     is_the_end,
     state_of,
-    write_whole,
 )
 
 Say = Callable[[str], None]
@@ -109,9 +109,9 @@ def train(
         tell(line)
     if not len(tokens):
         raise BadInput(f"{data.path}: {none_left(counts, data.max_length)}")
-    if first and not trained:
-        _write_beside(recipe, counts, out)
     if prepare:
+        if first:
+            _write_beside(recipe, counts, out)
         words = ["accelerate", "launch", "--config_file", str(out / "accelerate.yaml"), "-m", "acetrain._cli"]
         # The recipe that was written, since it has what --pairs and --model put in its place.
         words += ["rm", "train", str(out / RECIPE), "--out", str(out), *(["--resume"] if resume else [])]
@@ -119,10 +119,17 @@ def train(
         return None
     scoring: Any = None
     if not trained:
-        trainer = _trained(recipe, out, form, tokenizer, tokens, held, last, tell)
+        trainer = _made(recipe, out, form, tokenizer, tokens, held, last, tell)
+        if first:
+            # Not before: a run that was refused is no run, and its folder is free for another recipe.
+            _write_beside(recipe, counts, out)
+            shutil.rmtree(out / PART, ignore_errors=True)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        trainer.save_model(str(out / PART))
         if processes > 1:
             trainer.accelerator.wait_for_everyone()
         if first:
+            check_weights(out / PART)
             write_whole(out / LOG, json.dumps(trainer.state.log_history, indent=1) + "\n")
             _complete(recipe, form, tokenizer, counts, out / PART)
             (out / PART).rename(out / MODEL)
@@ -175,7 +182,7 @@ def _start(
     return last
 
 
-def _trained(
+def _made(
     recipe: RewardRecipe,
     out: Path,
     form: Form,
@@ -185,7 +192,7 @@ def _trained(
     last: Path | None,
     tell: Say,
 ) -> Any:
-    """Trains, and writes the weights to `model.part`; returns the trainer."""
+    """The trainer, with all that it needs to train or to go on."""
     model = _scratch(recipe.model.scratch, tokenizer, recipe.train.seed) if recipe.model.scratch else recipe.resolve(
         str(recipe.model.path)
     )  # fmt: skip
@@ -207,10 +214,6 @@ def _trained(
         # In the middle of an epoch the trainer asks after an update, not before one, whether it is done. With no epoch
         # to go it loads what the checkpoint has, DeepSpeed's and an adapter's too, and makes none.
         trainer.args.num_train_epochs = 0
-    if os.environ.get("RANK", "0") == "0":
-        shutil.rmtree(out / PART, ignore_errors=True)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    trainer.save_model(str(out / PART))
     return trainer
 
 
@@ -330,7 +333,10 @@ def make_trainer(
         try:
             trainer = RewardTrainer(model=model, **given)
         except Exception as error:
-            if not isinstance(model, str):
+            # Memory that ran out, and arguments that a library does not know, are no fault of the model's.
+            memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            ours = memory or "unexpected keyword" in str(error)
+            if not isinstance(model, str) or ours:
                 raise
             # A folder that is no model, or a file of it that is not what it should be: the libraries have an error of
             # another kind for each.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from acedata._plots import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PURPLE, RED, RULE, text
+from acetrain._whole import write_whole
 
 # Name in our line: names in the trainers' logs, the first that is there. `*` is any reward function.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -93,7 +93,7 @@ class Curve:
         self.folder, self.title, self.rollouts, self.updates = folder, title, rollouts, updates
         self.path = folder / "curve.jsonl"
         self.lines = [line for line in read(self.path) if upto is None or line["update"] <= upto]
-        _replace(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         self._clock = time.monotonic()
 
     def add(self, update: int, logs: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Curve:
 
     def draw(self, *, done: bool) -> None:
         """Writes the page."""
-        _replace(self.folder / "curve.html", page(self.title, self.lines, self.rollouts, done=done))
+        write_whole(self.folder / "curve.html", page(self.title, self.lines, self.rollouts, done=done))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -269,9 +269,3 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _replace(path: Path, content: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    os.replace(partial, path)

@@ -13,7 +13,6 @@ decide how fast, or what is kept (`FREE`), may change. A run that was refused be
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -95,9 +94,8 @@ def begin(recipe: RLRecipe, out: Path) -> None:
 def forget(out: Path) -> None:
     """Takes back `begin`, and what was made on the spot: the run was refused before it trained."""
     shutil.rmtree(out / START, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        (out / _RECIPE).unlink()
-        out.rmdir()  # only if it is empty
+    if {path.name for path in out.iterdir()} <= {_RECIPE}:
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def check_same(recipe: RLRecipe, out: Path) -> None:

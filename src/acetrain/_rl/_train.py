@@ -7,6 +7,7 @@ trainers do not keep it.
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from acedata import BadInput
-from acetrain._checkpoints import step_of
+from acetrain._checkpoints import check_weights, step_of
 from acetrain._reward_model._recipe import check_reporters
 
 from ._curve import Curve, sentence
@@ -104,18 +105,24 @@ def train(
             f"{recipe.name}: {recipe.algorithm}, {rollouts} rollouts of {recipe.rollout.questions} questions × "
             f"{recipe.rollout.programs} programs, {recipe.updates_per_rollout} updates each; {out}/curve.html"
         )
+        if first:
+            shutil.rmtree(out / PARTIAL, ignore_errors=True)  # of a run that was killed while it saved
         if trainer is not None:
             if curve is not None:
                 trainer.add_callback(_Drawing(curve, rollouts, tell))
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             trainer.save_model(str(out / PARTIAL))
+            trainer.accelerator.wait_for_everyone()  # each may write shards of its own
         elif first and checkpoint is not None:
             copy_model(checkpoint, out / PARTIAL)
         if curve is not None:
+            check_weights(out / PARTIAL)
             tokenizer.save_pretrained(out / PARTIAL)
             write_card(recipe, out, curve.lines, questions, rollouts)
             seal(out)
             curve.draw(done=True)
+        if trainer is not None:
+            trainer.accelerator.wait_for_everyone()  # nobody returns a folder that is not there yet
     return out / FINAL
 
 
@@ -225,11 +232,18 @@ def _trainer(
         )
     # Files that are missing or cut, layers or an attention that the model has not got, packages that are missing.
     except (OSError, ValueError, ImportError, SafetensorError) as error:
-        raise BadInput(f"{place}: cannot be trained: {' '.join(str(error).split())[:400]}") from error
+        server = f" or the vLLM server at {_server(recipe)}" if recipe.rollout.engine == "vllm-server" else ""
+        raise BadInput(
+            f"{place}{server}: cannot be trained with: {' '.join(str(error).split())[:400]}"
+        ) from error
     order_by_epoch(trainer)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda *args, **rest: None  # the model's card is ours
     return trainer
+
+
+def _server(recipe: RLRecipe) -> str:
+    return f"{recipe.rollout.vllm_host}:{recipe.rollout.vllm_port}"
 
 
 def _check_writes_text(place: str, recipe: RLRecipe) -> None:

@@ -11,7 +11,6 @@ Each file is written when what is in it is done, so Ctrl-C leaves all of that.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 from acedata import _plots as plots
 from acedata._errors import BadInput
+from acetrain._whole import write_whole
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
@@ -103,7 +103,7 @@ def run(
         head: Result = {"seed": seed, "settings": wanted, "done": False, "versions": _versions()}
 
         def keep(part: Result, file: Path = file, head: Result = head) -> None:
-            _write(file, json.dumps({**head, **part}, indent=1) + "\n")
+            write_whole(file, json.dumps({**head, **part}, indent=1) + "\n")
 
         def tell(text: str, seed: int = seed, started: float = started) -> None:
             say(f"seed {seed}, {time.monotonic() - started:4.0f} s: {text}")
@@ -141,9 +141,9 @@ def _publish(
         else {}
     )
     report = {"settings": settings, "promises": held, "seeds": list(results)}
-    _write(out / "report.json", json.dumps(report, indent=1) + "\n")
-    _write(out / "table.md", demonstration.table(results) + "\n")
-    _write(out / f"{demonstration.name}.svg", demonstration.plot(results))
+    write_whole(out / "report.json", json.dumps(report, indent=1) + "\n")
+    write_whole(out / "table.md", demonstration.table(results) + "\n")
+    write_whole(out / f"{demonstration.name}.svg", demonstration.plot(results))
     return held
 
 
@@ -153,13 +153,6 @@ def _read(file: Path) -> Result | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole or not at all: Ctrl-C may come now."""
-    beside = file.with_name(f".{file.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, file)
 
 
 def _versions() -> dict[str, str]:

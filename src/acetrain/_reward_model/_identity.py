@@ -1,7 +1,8 @@
 """Which model stands at a place now: what tells one reward model's kept scores from another's of the same name.
 
 - A folder: names, sizes and times of change of its files, to the nanosecond, and what its small files (the
-  configuration, the tokenizer's) hold. A model that is trained on into the same folder is another one.
+  configuration, the tokenizer's) hold; of an adapter the base model's folder too. A model that is trained on into the
+  same folder is another one.
 - A name on the hub: the commit that the name stands for now, or, where the hub cannot be asked, the one in the cache.
 - An endpoint: what its `/v1/models` says of the model (name, path, parent, longest text), where it answers that. An
   endpoint that changes its model and says the same of it, or says nothing, cannot be told apart.
@@ -35,7 +36,21 @@ def of_folder(folder: Path) -> str:
             )
             if state.st_size <= _SMALL:
                 seen.update(path.read_bytes())
+    base = _base(folder)
+    if base is not None:
+        seen.update(of_folder(base).encode())
     return f"folder {seen.hexdigest()[:32]}"
+
+
+def _base(folder: Path) -> Path | None:
+    """The folder of the model that an adapter changes; None where there is none here."""
+    try:
+        named = json.loads((folder / "adapter_config.json").read_bytes()).get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    if not isinstance(named, str) or not Path(named).is_dir() or Path(named).resolve() == folder.resolve():
+        return None
+    return Path(named)
 
 
 def of_hub(name: str, revision: str | None) -> str | None:
