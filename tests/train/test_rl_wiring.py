@@ -90,6 +90,7 @@ class Trainer:
 
     def save_model(self, folder: str) -> None:
         Path(folder).mkdir()
+        (Path(folder) / "model.safetensors").touch()
 
 
 class Scorer:

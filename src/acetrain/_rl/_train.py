@@ -112,7 +112,8 @@ def train(
                 trainer.add_callback(_Drawing(curve, rollouts, tell))
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             trainer.save_model(str(out / PARTIAL))
-            trainer.accelerator.wait_for_everyone()  # each may write shards of its own
+            if processes > 1:
+                trainer.accelerator.wait_for_everyone()  # each may write shards of its own
         elif first and checkpoint is not None:
             copy_model(checkpoint, out / PARTIAL)
         if curve is not None:
@@ -121,7 +122,7 @@ def train(
             write_card(recipe, out, curve.lines, questions, rollouts)
             seal(out)
             curve.draw(done=True)
-        if trainer is not None:
+        if trainer is not None and processes > 1:
             trainer.accelerator.wait_for_everyone()  # nobody returns a folder that is not there yet
     return out / FINAL
 
