@@ -546,7 +546,7 @@ def test_a_setting_that_means_nothing_is_refused_on_its_line(
 def test_a_setting_that_means_something_is_taken(
     home: Path, algorithm: str, settings: dict[str, Any]
 ) -> None:
-    recipe_of(home, algorithm, settings)
+    assert recipe_of(home, algorithm, settings).algorithm == algorithm
 
 
 def test_on_the_command_line_rollouts_and_episodes_take_each_others_place() -> None:
