@@ -94,8 +94,8 @@ def score(
 ) -> int:
     """Score answers: a JSON line each, with the row's names and `score`, null where that is no finite number."""
     from .._json_lines import json_lines
+    from .._quiet import quiet
     from ._model import RewardModel
-    from ._quiet import quiet
 
     quiet()
     rows = json_lines(file)
@@ -150,8 +150,8 @@ def convert(
     """Write a reward model in another form: the published one, or transformers' classifier."""
     if to not in ("classification", "published"):
         raise typer.BadParameter('must be "classification" or "published"', param_hint="--to")
+    from .._quiet import quiet
     from ._model import convert_model
-    from ._quiet import quiet
 
     quiet()
     kind: Any = to
@@ -182,9 +182,9 @@ def report(
     """Accuracy on the pairs that training held out: by margin, by length, beside what length alone would reach."""
     from acedata._errors import BadInput
 
+    from .._quiet import quiet
     from ._model import RewardModel
     from ._pairs import Counts, none_left, read_pairs, tokenize
-    from ._quiet import quiet
     from ._recipe import load_recipe
     from ._report import HELD_OUT, make_report, terminal, write_report
 

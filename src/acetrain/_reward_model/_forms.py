@@ -27,8 +27,7 @@ from typing import Any
 from acedata._errors import BadInput
 from acedata._extract import extract_code
 from acedata._formats import answer_text, pair_question, render
-
-from ._quiet import told
+from acetrain._quiet import told
 
 FORMATS = ("pair-1", "raw")
 TEMPLATES = ("chat", "plain")

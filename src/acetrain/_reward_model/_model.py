@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from acedata._errors import BadInput
+from acetrain._quiet import told, without_loading_report, without_old_names
 
 from ._files import (
     HEAD_WEIGHT,
@@ -33,7 +34,6 @@ from ._files import (
     read_tensor,
 )
 from ._forms import KEY, Conversation, Form, messages, token_ids, whole_text
-from ._quiet import told, without_loading_report, without_old_names
 
 DTYPES = ("float32", "bfloat16", "float16")
 BATCH_TOKENS = 16_384

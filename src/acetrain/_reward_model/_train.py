@@ -19,12 +19,12 @@ from typing import Any
 
 from acedata._errors import BadInput
 from acetrain._checkpoints import STATE, check_weights, checkpoints, last_whole
+from acetrain._quiet import quiet, told, without_loading_report, without_old_names
 from acetrain._whole import write_whole
 
 from ._files import BESIDE, Kind, card
 from ._forms import KEY, Form, messages, whole_text
 from ._pairs import Counts, Pair, Tokens, none_left, read_pairs, tokenize
-from ._quiet import quiet, told, without_loading_report, without_old_names
 from ._recipe import LoraConfig, RewardRecipe, ScratchConfig, TrainConfig, check_reporters
 from ._run import (
     CARD,

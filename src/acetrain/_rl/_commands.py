@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from acetrain._quiet import quiet
+
 from ._recipe import load_recipe
 
 
@@ -27,15 +29,7 @@ def rl(recipe: str, changes: Sequence[str], out: Path | None, resume: bool, show
 
         print(yaml.safe_dump(settled(read), sort_keys=False), end="")
         return 0
-    # Before any library of the hub is imported.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    quiet(forks=True)
     from ._train import train
 
     final = train(read, out or Path("runs") / read.name, resume=resume, say=_say)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from transformers import AutoConfig, AutoTokenizer, PrinterCallback, TrainerCall
 
 from acedata import BadInput
 from acetrain._checkpoints import check_weights, step_of
+from acetrain._quiet import without_old_names
 from acetrain._reward_model._recipe import check_reporters
 
 from ._curve import Curve, sentence
@@ -80,9 +80,7 @@ def train(
         torch.set_num_threads(recipe.run.threads)
     done = 0 if checkpoint is None else step_of(checkpoint) or 0
     with ExitStack() as stack:
-        # TRL asks for an option that transformers is about to rename.
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+        stack.enter_context(without_old_names())
         try:
             place, source = _places(recipe, out, first, processes, tell)
             tokenizer = _tokenizer(place, recipe)

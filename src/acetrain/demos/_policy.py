@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from acesandbox import Limits, Sandbox, SandboxError
 from acetrain._pass_at_k import pass_at_k
+from acetrain._quiet import without_old_names
 from acetrain._scoring import SandboxJudge, score_all
 
 from ._model import BATCH, MAX_TOKENS, Example, answer, make_model, supervise
@@ -198,9 +198,7 @@ def reinforce(
         {"prompt": task.question(), "test_cases": json.dumps(tests)}
         for task, tests in course.training_tasks()
     ]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # TRL sets what transformers is about to rename.
-        warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
+    with tempfile.TemporaryDirectory() as folder, without_old_names():
         trainer = GRPOTrainer(
             model=model,
             reward_funcs=watched,

@@ -10,13 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def quiet() -> None:
-    """No telemetry; no bars where nobody looks at a terminal."""
-    # Before any library of the hub is imported.
+def quiet(*, forks: bool = False) -> None:
+    """No telemetry; no bars where nobody looks at a terminal. To be called before any library of the hub is imported.
+
+    Args:
+        forks: processes are started later, which tokenizers that use threads warn of.
+    """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if forks else "true")
     if sys.stderr is not None and sys.stderr.isatty():
         return
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import datasets
     import transformers
 
